@@ -1,0 +1,110 @@
+import {
+  BANG,
+  COLON,
+  COMMA,
+  DOLLAR,
+  EQUALS,
+  GREATER,
+  HASH,
+  LF,
+  MINUS,
+  PAREN,
+  PERCENT,
+  PIPE,
+  PLUS,
+  STAR,
+  TILDE,
+  UNDERSCORE,
+} from './protocol.ts';
+
+/**
+ * Decodes a whole reply into values, for the few replies that Ringside itself must understand (log in, merging,
+ * control). Not for what passes through.
+ *
+ * Maps become flat lists (key, value, …), as RESP2 sends them; pushes and sets become lists; doubles and big numbers
+ * stay text. So a reader is written once for both protocols.
+ */
+export type ReplyValue = Buffer | number | boolean | null | ReplyError | ReplyValue[];
+
+/** An error reply, as a value: `-ERR text`. */
+export class ReplyError {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+/** Decodes the reply that begins at `from`, which must be whole. */
+export function decodeReply(bytes: Buffer, from = 0): ReplyValue {
+  cursor = from;
+  return decodeAt(bytes);
+}
+
+/** Decodes every reply in `bytes`, which must end with the end of one. */
+export function decodeReplies(bytes: Buffer): ReplyValue[] {
+  const values: ReplyValue[] = [];
+  cursor = 0;
+  while (cursor < bytes.length) values.push(decodeAt(bytes));
+  return values;
+}
+
+/** Text of a status, bulk string or number; empty for anything else. */
+export function textOf(value: ReplyValue | undefined): string {
+  if (Buffer.isBuffer(value)) return value.toString('latin1');
+  return typeof value === 'number' ? String(value) : '';
+}
+
+let cursor = 0;
+
+function decodeAt(bytes: Buffer): ReplyValue {
+  const type = bytes[cursor] as number;
+  const newline = bytes.indexOf(LF, cursor);
+  const line = bytes.subarray(cursor + 1, newline - 1);
+  cursor = newline + 1;
+  switch (type) {
+    case PLUS:
+    case COMMA:
+    case PAREN:
+      return Buffer.from(line);
+    case MINUS:
+      return new ReplyError(line.toString('latin1'));
+    case COLON:
+      return Number(line.toString('latin1'));
+    case UNDERSCORE:
+      return null;
+    case HASH:
+      return line[0] === 0x74;
+    case DOLLAR:
+    case EQUALS:
+    case BANG:
+      return decodeBulk(bytes, type, Number(line.toString('latin1')));
+    case PIPE:
+      decodeList(bytes, Number(line.toString('latin1')) * 2);
+      return decodeAt(bytes);
+    case PERCENT:
+      return decodeList(bytes, Number(line.toString('latin1')) * 2);
+    case STAR:
+    case TILDE:
+    case GREATER: {
+      const count = Number(line.toString('latin1'));
+      return count < 0 ? null : decodeList(bytes, count);
+    }
+    default:
+      return null;
+  }
+}
+
+function decodeBulk(bytes: Buffer, type: number, length: number): ReplyValue {
+  if (length < 0) return null;
+  const body = Buffer.from(bytes.subarray(cursor, cursor + length));
+  cursor += length + 2;
+  if (type === BANG) return new ReplyError(body.toString('latin1'));
+  return type === EQUALS ? body.subarray(4) : body; // a verbatim string begins with its format, `txt:`
+}
+
+function decodeList(bytes: Buffer, count: number): ReplyValue[] {
+  const list: ReplyValue[] = [];
+  for (let i = 0; i < count; i += 1) list.push(decodeAt(bytes));
+  return list;
+}

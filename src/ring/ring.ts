@@ -1,0 +1,126 @@
+/**
+ * The ring: which shard owns a key, decided by the key's bytes and the shards' names and weights alone.
+ *
+ * Two kinds. The usual one puts `vnodes` tokens for each unit of a shard's weight on a circle; a key belongs to the
+ * first token at or after its hash, so that a shard that comes or goes moves only its own part of the keys. The other
+ * one is twemproxy's, for caches that already lie as twemproxy laid them. Same settings, same owners, on every machine
+ * and in every version: what is written here is as binding as a file format.
+ */
+import { assert } from '../base/assert.ts';
+import { Circle } from './circle.ts';
+import { type HashFunction, murmur3 } from './hash.ts';
+import { ketamaPoints, modulaSlots, type RingShard } from './twemproxy.ts';
+import { type TwemproxyHash, twemproxyHash } from './twemproxy-hashes.ts';
+
+/** How keys are spread. `hashTag` is empty (none) or two characters, the opening and the closing one. */
+export type RingConfig =
+  | { kind: 'murmur3'; hash: 'murmur3'; hashTag: string; vnodes: number }
+  | { kind: 'twemproxy'; hash: TwemproxyHash; distribution: 'ketama' | 'modula'; hashTag: string };
+
+export interface Ring {
+  readonly shardCount: number;
+  /** Index of the shard that owns the key in `bytes[start, start + length)`. Allocates nothing. */
+  ownerOf(bytes: Uint8Array, start: number, length: number): number;
+  /** The key's hash, unsigned: of its hash tag where it has one. */
+  hashOf(bytes: Uint8Array, start: number, length: number): number;
+}
+
+/** The ring over these shards, whose order decides the indices that `ownerOf` answers and nothing else. */
+export function createRing(ring: RingConfig, shards: readonly RingShard[]): Ring {
+  assert(shards.length > 0, 'a ring needs at least one shard');
+  assert(new Set(shards.map(shard => shard.name)).size === shards.length, 'shards of a ring have different names');
+  if (ring.kind === 'murmur3') return new CircleRing(murmur3, ring.hashTag, shards, vnodeTokens(shards, ring.vnodes));
+  const hash = twemproxyHash(ring.hash);
+  if (ring.distribution === 'modula') return new ModulaRing(hash, ring.hashTag, shards);
+  return new CircleRing(hash, ring.hashTag, shards, ketamaPoints(shards));
+}
+
+/**
+ * Token i of a shard is the murmur3 of `<name>-<i>`; there are vnodes × weight of them, rounded, at least one. Where two
+ * shards have the same token, it belongs to the one whose name comes first.
+ */
+function vnodeTokens(shards: readonly RingShard[], vnodes: number): { owner: number; tokens: Uint32Array }[] {
+  const order = shards.map((_, index) => index);
+  order.sort((i, j) => ((shards[i] as RingShard).name < (shards[j] as RingShard).name ? -1 : 1));
+  return order.map(owner => {
+    const { name, weight } = shards[owner] as RingShard;
+    const tokens = Uint32Array.from({ length: Math.max(1, Math.round(vnodes * weight)) }, (_, i) => {
+      const text = Buffer.from(`${name}-${i}`);
+      return murmur3(text, 0, text.length);
+    });
+    return { owner, tokens };
+  });
+}
+
+/** The part of a key that is hashed: what both kinds of ring share. */
+abstract class TaggedRing {
+  readonly shardCount: number;
+  #hash: HashFunction;
+  /** The two bytes of the hash tag; -1 without one. */
+  #open: number;
+  #close: number;
+
+  constructor(hash: HashFunction, hashTag: string, shards: readonly RingShard[]) {
+    const tag = Buffer.from(hashTag);
+    assert(tag.length === 0 || tag.length === 2, 'a hash tag is two characters of one byte each');
+    this.shardCount = shards.length;
+    this.#hash = hash;
+    this.#open = tag[0] ?? -1;
+    this.#close = tag[1] ?? -1;
+  }
+
+  hashOf(bytes: Uint8Array, start: number, length: number): number {
+    return this.signedHashOf(bytes, start, length) >>> 0;
+  }
+
+  /**
+   * Redis Cluster's rule and twemproxy's are the same: from the first opening character to the first closing one after
+   * it, and the whole key when either is missing or nothing stands between. An empty key hashes to 0.
+   */
+  protected signedHashOf(bytes: Uint8Array, start: number, length: number): number {
+    if (length === 0) return 0;
+    const opening = this.#open;
+    if (opening < 0) return this.#hash(bytes, start, length);
+    const closing = this.#close;
+    const end = start + length;
+    let open = start;
+    while (open < end && bytes[open] !== opening) open += 1;
+    let close = open + 1;
+    while (close < end && bytes[close] !== closing) close += 1;
+    if (close >= end || close === open + 1) return this.#hash(bytes, start, length);
+    return this.#hash(bytes, open + 1, close - open - 1);
+  }
+}
+
+class CircleRing extends TaggedRing implements Ring {
+  #circle: Circle;
+
+  constructor(
+    hash: HashFunction,
+    hashTag: string,
+    shards: readonly RingShard[],
+    sets: ConstructorParameters<typeof Circle>[0],
+  ) {
+    super(hash, hashTag, shards);
+    this.#circle = new Circle(sets);
+  }
+
+  ownerOf(bytes: Uint8Array, start: number, length: number): number {
+    if (this.shardCount === 1) return 0;
+    return this.#circle.ownerOf(this.signedHashOf(bytes, start, length));
+  }
+}
+
+class ModulaRing extends TaggedRing implements Ring {
+  #slots: Uint16Array;
+
+  constructor(hash: HashFunction, hashTag: string, shards: readonly RingShard[]) {
+    super(hash, hashTag, shards);
+    this.#slots = modulaSlots(shards);
+  }
+
+  ownerOf(bytes: Uint8Array, start: number, length: number): number {
+    if (this.shardCount === 1) return 0;
+    return this.#slots[this.hashOf(bytes, start, length) % this.#slots.length] as number;
+  }
+}
