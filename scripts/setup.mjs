@@ -193,14 +193,31 @@ function removeForgottenPolicy() {
   if (pid !== undefined && !isAlive(Number.parseInt(pid, 10))) unlinkSync(POLICY);
 }
 
-/** Runs `npm ci` when what is installed is not what package-lock.json names. */
+/**
+ * Installs the versions of package-lock.json when what is installed is not what it names.
+ *
+ * Not by `npm ci`: that refuses a lock file without an entry for every other platform, and a registry that mirrors only
+ * some platforms gives no such lock file. With --no-save the lock file stays as it is.
+ */
 export async function ensureNpmPackages() {
   if (npmPackagesAreThere()) return;
   await withLock('npm', async () => {
     if (npmPackagesAreThere()) return;
-    say('installing npm packages (npm ci)');
-    const status = await run('npm', ['ci', '--no-audit', '--no-fund'], {}, root);
-    if (status !== 0) throw new SetupError(`npm ci failed (status ${status}): see what it says above`);
+    say('installing npm packages');
+    const status = await run('npm', [
+      'install',
+      '--no-save',
+      '--no-audit',
+      '--no-fund',
+      '--loglevel=error',
+      '--no-progress',
+    ]);
+    if (status !== 0) throw new SetupError(`npm install failed (status ${status}): see what it says above`);
+    if (!npmPackagesAreThere()) {
+      throw new SetupError(
+        'npm install has not brought what package-lock.json names: remove node_modules and start again',
+      );
+    }
   });
 }
 
@@ -224,10 +241,10 @@ function npmPackagesAreThere() {
  *
  * A signal meant for us goes to the program, and takes effect here only after it has ended.
  */
-export function run(command, args, environment = {}, cwd = root) {
+export function run(command, args, environment = {}) {
   return new Promise((resolve, reject) => {
     if (interruption !== null) throw new SetupError(`interrupted (${interruption})`);
-    const child = spawn(command, args, { cwd, env: { ...process.env, ...environment }, stdio: ['ignore', 2, 2] });
+    const child = spawn(command, args, { cwd: root, env: { ...process.env, ...environment }, stdio: ['ignore', 2, 2] });
     const forward = signal => {
       interruption = signal;
       child.kill(signal);

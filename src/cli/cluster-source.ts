@@ -1,0 +1,76 @@
+/**
+ * Where a command gets its knowledge of a cluster: the settings file it was given, or a supervisor.
+ */
+import { existsSync } from 'node:fs';
+import type { Config } from '../config/config.ts';
+import { loadConfig } from '../config/load.ts';
+import { feedToken } from '../topology/credentials.ts';
+import { CommandFailure, NOT_NOW, USAGE } from './failure.ts';
+import { DEFAULT_FILE } from './proxy-arguments.ts';
+
+/** What `ringside up` writes when it is started here. */
+const LOCAL_FILE = '.ringside/ringside.yaml';
+const ANSWER_LIMIT_MS = 2000;
+
+/** Supervisors in the order in which they are asked. */
+export interface ClusterSource {
+  /** Base URLs, without a path. Never empty. */
+  readonly urls: readonly string[];
+  /** What proves that the command may read; null where only a URL was given. */
+  readonly token: string | null;
+  /** Null where only a URL was given. */
+  readonly config: Config | null;
+}
+
+/** Takes a file's name or a URL. */
+export function clusterSource(fileOrUrl: string): ClusterSource {
+  if (/^https?:/i.test(fileOrUrl)) return { urls: [baseUrl(fileOrUrl)], token: null, config: null };
+  if (fileOrUrl === DEFAULT_FILE && !existsSync(DEFAULT_FILE)) throw new CommandFailure(noDefaultFile(), USAGE);
+  const config = loadConfig(fileOrUrl);
+  return { urls: config.supervisor.peers, token: feedToken(config.secret, config.cluster), config };
+}
+
+/** The first answer that a supervisor gives, and whose it is. Throws with what each of them said when none did. */
+export async function askSupervisors(source: ClusterSource, path: string): Promise<{ url: string; body: unknown }> {
+  const problems: string[] = [];
+  for (const url of source.urls) {
+    try {
+      return { url, body: await getJson(url + path, source.token) };
+    } catch (error) {
+      problems.push(`${url}: ${reason(error)}`);
+    }
+  }
+  throw new CommandFailure(
+    `no supervisor answers (${problems.join('; ')}): is one running, and is this its address?`,
+    NOT_NOW,
+  );
+}
+
+async function getJson(url: string, token: string | null): Promise<unknown> {
+  const headers: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
+  const response = await fetch(url, { headers, signal: AbortSignal.timeout(ANSWER_LIMIT_MS) });
+  if (response.status === 401) throw new Error('it wants the token of the cluster: give --config FILE with its secret');
+  if (!response.ok) throw new Error(`it answered ${response.status}`);
+  return response.json();
+}
+
+function reason(error: unknown): string {
+  const { name, message, cause } = error as Error;
+  if (name === 'TimeoutError') return `no answer within ${ANSWER_LIMIT_MS / 1000} s`;
+  if (name === 'SyntaxError') return 'its answer is not JSON';
+  const code = (cause as NodeJS.ErrnoException | undefined)?.code;
+  return code === 'ECONNREFUSED' ? 'connection refused' : (code ?? message);
+}
+
+function baseUrl(text: string): string {
+  try {
+    return new URL(text).origin;
+  } catch {
+    throw new CommandFailure(`${text} is no URL: write it as http://HOST:PORT`, USAGE);
+  }
+}
+
+function noDefaultFile(): string {
+  const here = `there is no ${DEFAULT_FILE} here: name a settings file with --config FILE`;
+  return existsSync(LOCAL_FILE) ? `${here} ("ringside up" wrote --config ${LOCAL_FILE})` : here;
+}

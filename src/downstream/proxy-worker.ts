@@ -1,0 +1,142 @@
+import type { Logger } from '../base/log.ts';
+import { Random } from '../base/random.ts';
+import type { Config } from '../config/config.ts';
+import { Proxy } from '../proxy/proxy.ts';
+import { ProxyMetrics } from '../telemetry/proxy-cells.ts';
+import { feedToken } from '../topology/credentials.ts';
+import { type FeedEvent, TopologyFeed } from '../topology/feed.ts';
+import { LastKnownTopology } from '../topology/last-known.ts';
+import { initialTopology, type Topology } from '../topology/snapshot.ts';
+import { secureOptions } from '../upstream/secure.ts';
+import { Listener } from './listener.ts';
+
+/**
+ * One worker of a proxy: the data path with its source of topology, between starting and draining.
+ *
+ * It serves with what it knows: the supervisors' word when one answers, else the last word it was told (kept on disk),
+ * else what the settings propose. No supervisor is needed to start or to go on.
+ */
+export interface ProxyWorker {
+  /** Begins to accept clients; rejects with the system's error when an address cannot be had. */
+  listen(): Promise<void>;
+  /** What `/status` shows of this worker. */
+  status(): object;
+  /** Whether every shard has a primary that is logged in to; else what is missing. */
+  ready(): { ok: boolean; waitingFor: string[] };
+  metrics(): ProxyMetrics;
+  /** Stops accepting, finishes what is in flight, closes; resolves when nothing is left. */
+  drain(graceMs: number): Promise<void>;
+  /** Takes settings that may change while running. */
+  reload(config: Config): void;
+}
+
+export async function runProxyWorker(config: Config, log: Logger): Promise<ProxyWorker> {
+  const memory = new LastKnownTopology(config.proxy.stateDir, config.cluster);
+  const { topology: remembered, problem } = await memory.load();
+  if (problem !== null) log.warn(`the last known topology is not used: ${problem}`);
+  return new Worker(config, log, memory, remembered ?? initialTopology(config), remembered?.version ?? 0);
+}
+
+class Worker implements ProxyWorker {
+  readonly #log: Logger;
+  readonly #memory: LastKnownTopology;
+  readonly #proxy: Proxy;
+  readonly #listener: Listener;
+  readonly #feed: TopologyFeed;
+  readonly #metrics = new ProxyMetrics();
+  readonly #sweeper: NodeJS.Timeout;
+  #peer = '';
+  #lastRefusal = '';
+
+  constructor(config: Config, log: Logger, memory: LastKnownTopology, topology: Topology, knownVersion: number) {
+    this.#log = log;
+    this.#memory = memory;
+    this.#proxy = new Proxy(config, topology, secureOptions(config.nodeAccess.tls), this.#metrics, log);
+    this.#listener = new Listener(this.#proxy);
+    this.#feed = new TopologyFeed({
+      peers: config.supervisor.peers,
+      token: feedToken(config.secret, config.cluster),
+      cluster: config.cluster,
+      knownVersion,
+      random: new Random((Math.random() * 2 ** 32) >>> 0),
+      onTopology: next => this.#onTopology(next),
+      onEvent: event => this.#onFeedEvent(event),
+    });
+    this.#feed.start();
+    this.#sweeper = setInterval(() => {
+      this.#proxy.sweep();
+      this.#listener.sweep(this.#proxy.nowMs);
+    }, SWEEP_MS);
+  }
+
+  listen(): Promise<void> {
+    return this.#listener.listen();
+  }
+
+  ready(): { ok: boolean; waitingFor: string[] } {
+    const waitingFor = this.#proxy.waitingFor();
+    return { ok: waitingFor.length === 0, waitingFor };
+  }
+
+  metrics(): ProxyMetrics {
+    return this.#metrics;
+  }
+
+  status(): object {
+    const proxy = this.#proxy;
+    return {
+      cluster: proxy.topology.cluster,
+      topologyVersion: proxy.topology.version,
+      supervisor: this.#feed.isConnected ? this.#peer : null,
+      clients: this.#listener.sessions.size,
+      heldBytes: proxy.pool.heldBytes,
+      shards: proxy.shards.map(shard => ({
+        name: shard.name,
+        primary: shard.address.nodeId,
+        address: `${shard.address.host}:${shard.address.port}`,
+        up: shard.up,
+        problem: shard.problem,
+        inFlight: shard.cells.inFlight,
+        queued: shard.cells.queued,
+        lanes: shard.cells.lanes,
+        exclusive: shard.cells.exclusive,
+      })),
+    };
+  }
+
+  async drain(graceMs: number): Promise<void> {
+    this.#feed.close();
+    await this.#listener.drain(graceMs);
+    clearInterval(this.#sweeper);
+    this.#proxy.close();
+  }
+
+  reload(config: Config): void {
+    this.#proxy.reconfigure(config);
+  }
+
+  #onTopology(topology: Topology): void {
+    this.#log.info({ version: topology.version }, `topology ${topology.version} came from ${this.#peer}`);
+    this.#proxy.follow(topology);
+    void this.#memory.save(topology).then(problem => {
+      if (problem !== null) this.#log.warn(`the topology is not kept on disk: ${problem}`);
+    });
+  }
+
+  #onFeedEvent(event: FeedEvent): void {
+    this.#metrics.topology.feedConnected = event.kind === 'connected' ? 1 : this.#feed.isConnected ? 1 : 0;
+    if (event.kind === 'connected') {
+      this.#peer = event.peer;
+      this.#lastRefusal = '';
+      this.#log.info(`the supervisor at ${event.peer} feeds the topology`);
+      return;
+    }
+    // Refusals repeat as long as no supervisor is there: each kind is told once.
+    const line = `${event.kind}: ${event.reason}`;
+    if (event.kind === 'refused' && line === this.#lastRefusal) return;
+    this.#lastRefusal = line;
+    this.#log.warn(`the supervisor at ${event.peer} does not feed the topology (${line}); serving with what is known`);
+  }
+}
+
+const SWEEP_MS = 100;

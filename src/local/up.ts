@@ -1,0 +1,113 @@
+import { accessSync, constants, mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { EnvironmentError } from '../base/environment-error.ts';
+import type { Config } from '../config/config.ts';
+import { ConfigError } from '../config/mistakes.ts';
+import { EndSignals } from './end-signals.ts';
+import { LocalCluster } from './local-cluster.ts';
+import { directorySettings, givenSettings, type LocalFlags } from './local-settings.ts';
+import { overview } from './overview.ts';
+import { waitUntilReady } from './readiness.ts';
+import { reasonOf } from './reason.ts';
+import { redisServerVersion } from './redis-command.ts';
+import { lockDirectory, unlockDirectory } from './run-record.ts';
+
+/**
+ * `ringside up`: a whole cluster on this machine, from its first start to its end by a signal.
+ */
+export interface UpOptions extends LocalFlags {
+  /** Holds data, settings and what a run leaves for the next. */
+  readonly dir: string;
+  /** A person's own settings file, instead of the directory's. */
+  readonly config?: string | undefined;
+  /** Start nodes that have ended again, empty, after a second. */
+  readonly respawn?: boolean | undefined;
+}
+
+/** Runs until SIGINT, SIGTERM or SIGHUP; the exit status: 0 after an orderly end, 2 when the machine or the settings do not allow a start. */
+export async function runUp(options: UpOptions): Promise<number> {
+  const directory = path.resolve(options.dir);
+  const lock = path.join(directory, 'up.lock');
+  const signals = new EndSignals();
+  let cluster: LocalCluster | null = null;
+  let locked = false;
+  let over = false;
+  surviveClosedTerminal();
+  try {
+    const redisVersion = await redisServerVersion();
+    takeDirectory(directory, lock);
+    locked = true;
+    const config = settingsOf(directory, options);
+    const primaries = primariesOf(config);
+    const running = new LocalCluster({ config, directory, respawn: options.respawn === true, primaries }, say);
+    cluster = running;
+    signals.onSecond(() => running.kill());
+    const start = running.start().then(() => waitUntilReady(config, () => over || signals.received, say));
+    // Ended in between, it may fail in any way: that is no news.
+    start.catch(() => undefined);
+    await Promise.race([start, signals.first, running.failure]);
+    if (!signals.received) {
+      running.settled();
+      process.stdout.write(overview({ config, directory, redisVersion, primaries, pids: running.pids }));
+      await signals.first;
+    }
+    return 0;
+  } catch (error) {
+    return told(error);
+  } finally {
+    over = true;
+    if (signals.received && cluster !== null) say('ending, data are saved (once more to end at once)');
+    await cluster?.stop();
+    if (locked) unlockDirectory(lock);
+    signals.release();
+  }
+}
+
+function say(line: string): void {
+  process.stderr.write(`ringside: ${line}\n`);
+}
+
+/** Whoever read our output may have gone, by a closed terminal or pipe: the nodes must be ended in order all the same. */
+function surviveClosedTerminal(): void {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+}
+
+/** Tells what kept the cluster from starting, one line each, and gives the exit status. Bugs are passed on. */
+function told(error: unknown): number {
+  if (error instanceof ConfigError) {
+    process.stderr.write(`${error.mistakes.join('\n')}\n`);
+    return 2;
+  }
+  if (!(error instanceof EnvironmentError)) throw error;
+  say(error.message);
+  return 2;
+}
+
+function takeDirectory(directory: string, lock: string): void {
+  try {
+    mkdirSync(directory, { recursive: true });
+    accessSync(directory, constants.W_OK);
+    lockDirectory(lock, directory);
+  } catch (error) {
+    if (error instanceof EnvironmentError) throw error;
+    throw new EnvironmentError(
+      `cannot write in ${directory} (${reasonOf(error)}): choose another directory with --dir`,
+    );
+  }
+}
+
+function settingsOf(directory: string, options: UpOptions): Config {
+  const { dir, config: file, respawn, ...flags } = options;
+  const config = file === undefined ? directorySettings(directory, flags) : givenSettings(file, flags);
+  if (config.nodeAccess.tls !== null) {
+    throw new EnvironmentError(
+      `${config.file}: nodeAccess.tls: \`up\` starts nodes without TLS; take it out for a local cluster`,
+    );
+  }
+  return config;
+}
+
+/** Roles are fixed: the first node of a shard is its primary. */
+function primariesOf(config: Config): ReadonlyMap<string, string> {
+  return new Map(config.shards.map(shard => [shard.name, shard.nodes[0] as string]));
+}

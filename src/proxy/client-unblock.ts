@@ -1,0 +1,72 @@
+import type { Arguments } from '../resp/arguments.ts';
+import { encodeCommand } from '../resp/encoder.ts';
+import { SHARED } from '../resp/protocol.ts';
+import type { Lane } from '../upstream/lane.ts';
+import { acquireRequest, type ReplyReceiver, type Request, releaseRequest } from '../upstream/request.ts';
+import { integerArgument, wordArgument } from './argument-values.ts';
+import type { Client } from './client.ts';
+import { Verdict } from './forward.ts';
+import { Gather } from './gather.ts';
+import { answer, answerError, answerSubcommandError, NOT_AN_INTEGER } from './local-answer.ts';
+import type { Proxy } from './proxy.ts';
+import { waitingLanes } from './wait.ts';
+
+/**
+ * CLIENT UNBLOCK: a client that waits on a node is let go by that node, which then answers it as it would any other.
+ */
+export function unblockClient(proxy: Proxy, client: Client, args: Arguments): Verdict {
+  if (args.count > 4) return answerSubcommandError(proxy, client, args);
+  const mode = args.count === 4 ? wordArgument(args, 3) : 'timeout';
+  if (mode !== 'timeout' && mode !== 'error') {
+    return answerError(proxy, client, 'ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR');
+  }
+  const id = integerArgument(args, 2);
+  if (id === null) return answerError(proxy, client, NOT_AN_INTEGER);
+  const blocked = blockedLanes(proxy.clients.get(Number(id)));
+  if (blocked.length === 0) return answer(proxy, client, SHARED.zero);
+  if (client.capture !== null) {
+    // A composed transaction cannot wait for the node's word.
+    for (const one of blocked) sendUnblock(proxy, one, mode, IGNORED, 0);
+    return answer(proxy, client, SHARED.one);
+  }
+  const gather = new Gather(client, client.reserve(), mergeUnblocked);
+  for (const _ of blocked) gather.addPart();
+  blocked.forEach((one, tag) => void sendUnblock(proxy, one, mode, gather, tag));
+  proxy.metrics.commands.local += 1;
+  return Verdict.Done;
+}
+
+interface BlockedLane {
+  readonly lane: Lane;
+  readonly shard: number;
+}
+
+/** Where a client waits; one that still waits for a connection to a node cannot be let go there. */
+function blockedLanes(target: Client | undefined): readonly BlockedLane[] {
+  if (target === undefined || target.borrowed === null) return [];
+  const lanes = waitingLanes(target) ?? [target.borrowed];
+  return lanes.filter(({ lane }) => lane.clientId !== 0 && lane.pending > 0);
+}
+
+function sendUnblock(proxy: Proxy, blocked: BlockedLane, mode: string, receiver: ReplyReceiver, tag: number): void {
+  const bytes = encodeCommand(['CLIENT', 'UNBLOCK', blocked.lane.clientId, mode]);
+  const request = acquireRequest(receiver, null, true, proxy.nowMs);
+  request.tag = tag;
+  proxy.shards[blocked.shard]?.lane(0, 2).send(request, bytes, 0, bytes.length);
+}
+
+/** One client waits at several nodes only in WAIT: it was let go if any of them had it. */
+function mergeUnblocked(gather: Gather): void {
+  const one = gather.parts.find(part => part.equals(SHARED.one));
+  gather.client.fulfil(gather.slot, one ?? gather.error ?? SHARED.zero);
+}
+
+const IGNORED: ReplyReceiver = {
+  onReply(request: Request, _bytes: Buffer, _from: number, _to: number, last: boolean): void {
+    if (last) releaseRequest(request);
+  },
+  onSkipped(): void {},
+  onFailure(request: Request): void {
+    releaseRequest(request);
+  },
+};

@@ -1,0 +1,218 @@
+import { timeoutAt, timeoutUnitMs } from '../commands/blocking.ts';
+import type { CommandRow } from '../commands/row.ts';
+import type { Arguments } from '../resp/arguments.ts';
+import { encodeCommand } from '../resp/encoder.ts';
+import { SHARED } from '../resp/protocol.ts';
+import type { Lane } from '../upstream/lane.ts';
+import { acquireRequest, Failure, type ReplyReceiver, type Request, releaseRequest } from '../upstream/request.ts';
+import type { Client, Watch } from './client.ts';
+import { failureReply, overloaded } from './failures.ts';
+import { refuse, Verdict } from './forward.ts';
+import type { Proxy } from './proxy.ts';
+import type { Shard } from './shard.ts';
+
+/**
+ * Commands that need a connection for one client alone: those that wait for data, and those that watch keys.
+ *
+ * The client's next command is not looked at before such a command is answered, as in Redis; so it changes connection
+ * only while nothing of it is unanswered.
+ */
+
+/** BLPOP and its kin. The caller has made sure that nothing of this client is in flight. */
+export function beginBlocking(proxy: Proxy, client: Client, row: CommandRow, args: Arguments, shard: Shard): Verdict {
+  const lane = shard.borrow(client.database, client.protocol);
+  if (lane === null) {
+    proxy.metrics.overloaded.exclusive += 1;
+    return refuse(proxy, client, overloaded('proxy.limits.exclusive'));
+  }
+  proxy.metrics.commands.exclusive += 1;
+  client.held = true;
+  new BlockedCommand(proxy, client, row, args.clone(), shard, lane).begin();
+  return Verdict.Done;
+}
+
+/**
+ * One command that waits on a node, until it is answered, its client leaves, or its connection is lost.
+ *
+ * Lost while it waited: a read (XREAD) is begun again with the time that is left. What takes elements away may have
+ * been served in that very moment, so it is told as uncertain.
+ */
+class BlockedCommand implements ReplyReceiver {
+  lane: Lane;
+  readonly #proxy: Proxy;
+  readonly #client: Client;
+  readonly #row: CommandRow;
+  readonly #args: Arguments;
+  readonly #shard: Shard;
+  readonly #slot: Request;
+  readonly #begunMs: number;
+  /** How long it may wait; 0: for ever, or not a number (the node will say so). */
+  readonly #waitMs: number;
+
+  constructor(proxy: Proxy, client: Client, row: CommandRow, args: Arguments, shard: Shard, lane: Lane) {
+    this.#proxy = proxy;
+    this.#client = client;
+    this.#row = row;
+    this.#args = args;
+    this.#shard = shard;
+    this.lane = lane;
+    this.#slot = client.reserve();
+    this.#begunMs = proxy.nowMs;
+    const at = timeoutAt(row, args);
+    const waitMs = at > 0 ? Number(args.text(at)) * timeoutUnitMs(row) : 0;
+    this.#waitMs = Number.isFinite(waitMs) && waitMs > 0 ? waitMs : 0;
+  }
+
+  get shard(): number {
+    return this.#shard.index;
+  }
+
+  begin(): void {
+    this.#send(this.#args.bytes, this.#waitMs);
+  }
+
+  /** The client has left: closing the connection makes the node forget the wait. */
+  cancel(): void {
+    this.#shard.giveBack(this.lane, false);
+  }
+
+  onReply(request: Request, bytes: Buffer, from: number, to: number, last: boolean): void {
+    this.#client.onReply(this.#slot, bytes, from, to, last);
+    if (!last) return;
+    releaseRequest(request);
+    this.#end(true);
+  }
+
+  onSkipped(): void {}
+
+  onFailure(request: Request, failure: Failure, detail: string): void {
+    releaseRequest(request);
+    if (this.#client.gone) return;
+    const lost = failure === Failure.Uncertain || failure === Failure.ReadLost;
+    if (lost && !this.#row.isWrite && !this.#slot.started && this.#beginAgain()) return;
+    this.#client.onFailure(this.#slot, failure, detail);
+    this.#end(false);
+  }
+
+  #send(bytes: Buffer, waitMs: number): void {
+    this.lane.patienceMs = waitMs === 0 ? Number.POSITIVE_INFINITY : waitMs + this.#proxy.config.proxy.timeoutMs;
+    this.#client.borrowed = this;
+    const request = acquireRequest(this, this.#client, this.#row.isWrite, this.#proxy.nowMs);
+    this.lane.send(request, bytes, 0, bytes.length);
+  }
+
+  #beginAgain(): boolean {
+    this.#shard.giveBack(this.lane, false);
+    const lane = this.#shard.borrow(this.#client.database, this.#client.protocol);
+    if (lane === null) return false;
+    this.lane = lane;
+    const words = this.#args.copyAll();
+    let leftMs = 0;
+    if (this.#waitMs > 0) {
+      leftMs = Math.max(1, Math.ceil(this.#waitMs - (this.#proxy.nowMs - this.#begunMs)));
+      words[timeoutAt(this.#row, this.#args)] = Buffer.from(String(leftMs / timeoutUnitMs(this.#row)));
+    }
+    this.#send(encodeCommand(words), leftMs);
+    return true;
+  }
+
+  #end(clean: boolean): void {
+    this.#client.borrowed = null;
+    this.lane.patienceMs = this.#proxy.config.proxy.timeoutMs;
+    this.#shard.giveBack(this.lane, clean);
+    this.#client.release();
+  }
+}
+
+/** A lent connection with the way to give it back. */
+export interface Lent {
+  readonly lane: Lane;
+  giveBack(clean: boolean): void;
+}
+
+/**
+ * Lends a connection for one command of the client, or takes the one on which it watches (whose watch then ends with
+ * the command). Null when as many are lent as may be.
+ */
+export function lendFor(proxy: Proxy, client: Client, shard: Shard, watch: Watch | null): Lent | null {
+  const lane = watch?.lane ?? shard.borrow(client.database, client.protocol);
+  if (lane === null) {
+    proxy.metrics.overloaded.exclusive += 1;
+    return null;
+  }
+  client.watch = null;
+  client.settle();
+  const borrowed = { lane, shard: shard.index, cancel: () => shard.giveBack(lane, false) };
+  client.borrowed = borrowed;
+  return {
+    lane,
+    giveBack(clean: boolean): void {
+      if (client.borrowed !== borrowed) return;
+      client.borrowed = null;
+      shard.giveBack(lane, clean);
+    },
+  };
+}
+
+/** WATCH. The caller has made sure that nothing of this client is in flight, and that all keys are on this shard. */
+export function sendWatch(proxy: Proxy, client: Client, args: Arguments, shard: Shard): Verdict {
+  if (client.transaction !== null) return refuseWatchInMulti(client);
+  const lane = client.watch?.lane ?? shard.borrow(client.database, client.protocol);
+  if (lane === null) {
+    proxy.metrics.overloaded.exclusive += 1;
+    return refuse(proxy, client, overloaded('proxy.limits.exclusive'));
+  }
+  if (lane.closed) {
+    // The connection that watched is lost: the transaction is bound to fail, whatever is watched besides.
+    client.reply(SHARED.ok);
+    return Verdict.Done;
+  }
+  client.watch ??= { lane, shard: shard.index, drop: () => shard.giveBack(lane, false) };
+  client.settle();
+  client.held = true;
+  proxy.metrics.commands.exclusive += 1;
+  const slot = client.reserve();
+  const receiver: ReplyReceiver = {
+    onReply(request, bytes, from, to, last) {
+      client.onReply(slot, bytes, from, to, last);
+      if (!last) return;
+      releaseRequest(request);
+      client.release();
+    },
+    onSkipped() {},
+    onFailure(request, failure, detail) {
+      releaseRequest(request);
+      if (client.gone) return;
+      const reply = failureReply(failure === Failure.Uncertain ? Failure.Down : failure, detail);
+      client.port.onError(reply);
+      client.fulfil(slot, reply);
+      client.watch?.drop();
+      client.watch = null;
+      client.settle();
+      client.release();
+    },
+  };
+  lane.send(acquireRequest(receiver, client, true, proxy.nowMs), args.bytes, args.from, args.to);
+  return Verdict.Done;
+}
+
+function refuseWatchInMulti(client: Client): Verdict {
+  client.reply(Buffer.from('-ERR WATCH inside MULTI is not allowed\r\n'));
+  return Verdict.Done;
+}
+
+/** UNWATCH. */
+export function sendUnwatch(client: Client): Verdict {
+  if (client.watch !== null && client.inFlight > 0) return Verdict.Defer;
+  dropWatch(client);
+  client.reply(SHARED.ok);
+  return Verdict.Done;
+}
+
+/** Ends the client's watch, if it has one. */
+export function dropWatch(client: Client): void {
+  if (client.watch === null) return;
+  client.watch.drop();
+  client.watch = null;
+  client.settle();
+}

@@ -1,0 +1,107 @@
+import { findChannels, findKeys, KeyPositions } from '../commands/keys.ts';
+import { Route } from '../commands/routes.ts';
+import type { CommandRow } from '../commands/row.ts';
+import { patternFollowsKey, sortPatterns } from '../commands/sort-patterns.ts';
+import type { Arguments } from '../resp/arguments.ts';
+import { LARGE_BYTES } from '../resp/command-decoder.ts';
+import type { Client } from './client.ts';
+import { CROSSSLOT, overloaded } from './failures.ts';
+import type { Proxy } from './proxy.ts';
+import type { Shard } from './shard.ts';
+
+/**
+ * Finds the shard of a command's keys and sends the command there: what every way of carrying one out needs.
+ */
+export const Verdict = {
+  /** Carried out, or on its way. */
+  Done: 0,
+  /** It must wait until all earlier commands of this client are answered: present it again then. */
+  Defer: 1,
+} as const;
+export type Verdict = (typeof Verdict)[keyof typeof Verdict];
+
+/** Sends the command to a shard, byte for byte. */
+export function forward(proxy: Proxy, client: Client, row: CommandRow, args: Arguments, shard: Shard): void {
+  const lane = shard.lane(client.database, client.protocol);
+  if (lane.full) return refuseOverload(proxy, client, 'laneQueue');
+  if (!proxy.pool.admitsSmall()) return refuseOverload(proxy, client, 'heldBytes');
+  if (row.isWrite) proxy.metrics.commands.write += 1;
+  else proxy.metrics.commands.read += 1;
+  const request = client.request(row.isWrite, proxy.nowMs);
+  const length = args.to - args.from;
+  if (length > LARGE_BYTES) {
+    const { from, to } = args;
+    const owned = client.port.takeOwned();
+    if (owned !== null) return lane.sendOwned(request, owned, from, to);
+  }
+  lane.send(request, args.bytes, args.from, args.to);
+}
+
+/** Answers with an error of Ringside's own, or in Redis's words, and counts it. */
+export function refuse(proxy: Proxy, client: Client, reply: Buffer): Verdict {
+  proxy.metrics.commands.refused += 1;
+  client.port.onError(reply);
+  client.transaction?.spoil();
+  client.reply(reply);
+  return Verdict.Done;
+}
+
+/** Answers that a bound is reached, and counts it. */
+export function refuseOverload(proxy: Proxy, client: Client, bound: 'laneQueue' | 'heldBytes'): void {
+  proxy.metrics.overloaded[bound] += 1;
+  refuse(proxy, client, overloaded(`proxy.limits.${bound}`));
+}
+
+/** Index of the shard that owns all keys of the command; a negative code otherwise. Leaves the keys in `KEYS`. */
+export function ownerOfKeys(proxy: Proxy, row: CommandRow, args: Arguments): number {
+  KEYS.count = 0;
+  const count =
+    row.route === Route.ShardPublish || row.route === Route.ShardSubscribe
+      ? findChannels(row, args, KEYS)
+      : findKeys(row, args, KEYS);
+  if (count < 0) return KEYS_WRONG;
+  if (count === 0) return KEYS_NONE;
+  if (owners.length < count) owners = new Uint16Array(count * 2);
+  let same = true;
+  for (let i = 0; i < count; i += 1) {
+    const key = KEYS.at[i] as number;
+    const owner = proxy.ring.ownerOf(args.bytes, args.starts[key] as number, args.lengths[key] as number);
+    owners[i] = owner;
+    if (owner !== owners[0]) same = false;
+  }
+  return same ? (owners[0] as number) : KEYS_APART;
+}
+
+/** Its keys lie on several shards. */
+export const KEYS_APART = -1;
+/** It has no keys. */
+export const KEYS_NONE = -2;
+/** Its arguments are wrong, so that its keys are unknown; every node refuses it in Redis's words. */
+export const KEYS_WRONG = -3;
+
+/** The keys of the command that `ownerOfKeys` looked at last, and the shard of each. */
+export const KEYS = new KeyPositions();
+export let owners = new Uint16Array(64);
+
+/** The shard for what has no key: always the same one, so that what such commands leave behind is found again. */
+export function anyShard(proxy: Proxy): Shard {
+  return proxy.shards[0] as Shard;
+}
+
+export function forwardByKeys(proxy: Proxy, client: Client, row: CommandRow, args: Arguments): Verdict {
+  const owner = ownerOfKeys(proxy, row, args);
+  if (owner === KEYS_APART) return refuse(proxy, client, CROSSSLOT);
+  forward(proxy, client, row, args, owner < 0 ? anyShard(proxy) : (proxy.shards[owner] as Shard));
+  return Verdict.Done;
+}
+
+/** Whether a BY or GET pattern of SORT may look up keys of another shard. */
+export function sortCrossesShards(proxy: Proxy, args: Arguments): boolean {
+  if (proxy.shards.length === 1) return false;
+  KEYS.count = 0;
+  const count = sortPatterns(args, KEYS);
+  for (let i = 0; i < count; i += 1) {
+    if (!patternFollowsKey(args, 1, KEYS.at[i] as number, proxy.topology.ring.hashTag)) return true;
+  }
+  return false;
+}

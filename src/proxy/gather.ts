@@ -1,0 +1,78 @@
+import { MINUS } from '../resp/protocol.ts';
+import { type Failure, type ReplyReceiver, type Request, releaseRequest } from '../upstream/request.ts';
+import type { Client } from './client.ts';
+import { failureReply } from './failures.ts';
+
+/**
+ * Collects the replies of a command that was sent to several shards, and makes one of them.
+ *
+ *   MGET a b c ──► s1: MGET a c     parts[0]  *2 …  ┐
+ *              └─► s2: MGET b       parts[1]  *1 …  ┴► merge, when the last has come ──► the client's place in line
+ *
+ * The first error wins over all that came well: the client gets one reply, and a part that failed is not hidden.
+ */
+export class Gather implements ReplyReceiver {
+  readonly client: Client;
+  /** The client's place in its line, which the merged reply takes. */
+  readonly slot: Request;
+  /** The whole reply of each part, in the order in which the parts were added. */
+  readonly parts: Buffer[] = [];
+  #cut: Buffer[][] = [];
+  #due = 0;
+  readonly #merge: (gather: Gather) => void;
+
+  constructor(client: Client, slot: Request, merge: (gather: Gather) => void) {
+    this.client = client;
+    this.slot = slot;
+    this.#merge = merge;
+  }
+
+  /** Announces one more part; its request carries the answer as `tag`. All parts are announced before any is sent. */
+  addPart(): number {
+    this.parts.push(EMPTY);
+    this.#due += 1;
+    return this.parts.length - 1;
+  }
+
+  /** The first part that is an error; null when all went well. */
+  get error(): Buffer | null {
+    for (const part of this.parts) if (part[0] === MINUS) return part;
+    return null;
+  }
+
+  onReply(request: Request, bytes: Buffer, from: number, to: number, last: boolean): void {
+    const { tag } = request;
+    const piece = Buffer.from(bytes.subarray(from, to));
+    if (!last) {
+      const pieces = this.#cut[tag];
+      if (pieces === undefined) this.#cut[tag] = [piece];
+      else pieces.push(piece);
+      return;
+    }
+    const pieces = this.#cut[tag];
+    this.parts[tag] = pieces === undefined ? piece : Buffer.concat([...pieces, piece]);
+    releaseRequest(request);
+    this.#finishPart();
+  }
+
+  onSkipped(): void {}
+
+  onFailure(request: Request, failure: Failure, detail: string): void {
+    this.fail(request.tag, failureReply(failure, detail));
+    releaseRequest(request);
+  }
+
+  /** Answers a part that was never sent. */
+  fail(tag: number, reply: Buffer): void {
+    this.parts[tag] = reply;
+    this.client.port.onError(reply);
+    this.#finishPart();
+  }
+
+  #finishPart(): void {
+    this.#due -= 1;
+    if (this.#due === 0) this.#merge(this);
+  }
+}
+
+const EMPTY = Buffer.alloc(0);

@@ -1,0 +1,531 @@
+/**
+ * Plays steps into the subject and into the reference and holds the two answers against each other.
+ *
+ * The subject goes first. Where it was free to choose, or refused what a single server would have done, the reference
+ * is told so in its place; so both hold the same data after every step.
+ */
+import { type Allowed, allowedFor, CROSS_SHARD, namesOf, PUSH_ORDER, refusalOf } from './allowed.ts';
+import type { Command, Step } from './generator.ts';
+import { parseReply, printable, type Reply } from './reader.ts';
+import { type Endpoint, encode, Silent, Wire } from './wire.ts';
+
+/** One answer that nothing allows. */
+export interface Difference {
+  readonly what: string;
+  readonly subject: string;
+  readonly reference: string;
+  /** Groups differences that are likely one: the command and the shape of both answers. */
+  readonly signature: string;
+}
+
+export interface SessionOptions {
+  readonly subject: Endpoint;
+  readonly reference: Endpoint;
+  readonly clients: number;
+  /** The subject is a proxy over several shards, not a stock server. */
+  readonly proxy: boolean;
+  /** The shard of a key, where the test knows it; without it only the hash tags are looked at. */
+  readonly shardOf: ((key: Buffer) => number) | null;
+  /** How often each allowed difference was needed. */
+  readonly needed: Map<string, number>;
+}
+
+/** A client's pair of connections, and the transaction that is open on both. */
+interface Pair {
+  subject: Wire;
+  reference: Wire;
+  queued: Command[] | null;
+  /** The commands of the watch and of the open transaction, whose keys must lie on one shard. */
+  block: Command[];
+}
+
+/** A command that a server refuses while it queues: it stands for what the subject refused to queue. */
+const REFUSED_IN_QUEUE: readonly Buffer[] = [Buffer.from('GET')];
+const WAITER_PAUSE_MS = 15;
+
+export class Session {
+  readonly #options: SessionOptions;
+  readonly #pairs: Pair[] = [];
+  readonly #found: Difference[] = [];
+  #asker: Wire | null = null;
+  /** Commands sent to the subject. */
+  commands = 0;
+  /** The last commands of each client, newest last. */
+  readonly history: string[][] = [];
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    for (let i = 0; i < options.clients; i += 1) this.history.push([]);
+  }
+
+  /** Connects the clients to servers emptied of data, scripts and functions. */
+  async open(): Promise<void> {
+    for (const endpoint of [this.#options.subject, this.#options.reference]) {
+      const wire = await Wire.open(endpoint);
+      for (const words of [['FLUSHALL'], ['SCRIPT', 'FLUSH'], ['FUNCTION', 'FLUSH']]) {
+        const reply = await wire.ask(...words);
+        if (reply.toString() !== '+OK\r\n') throw new Silent(`${words.join(' ')} was answered ${printable(reply)}`);
+      }
+      wire.close();
+    }
+    this.#asker = await Wire.open(this.#options.reference);
+    for (let i = 0; i < this.#options.clients; i += 1) this.#pairs.push(await this.#connect());
+  }
+
+  async #connect(): Promise<Pair> {
+    const subject = await Wire.open(this.#options.subject);
+    return { subject, reference: await Wire.open(this.#options.reference), queued: null, block: [] };
+  }
+
+  close(): void {
+    for (const pair of this.#pairs) {
+      pair.subject.close();
+      pair.reference.close();
+    }
+    this.#asker?.close();
+  }
+
+  /** Plays one step; the differences that it showed. */
+  async play(step: Step): Promise<Difference[]> {
+    this.#found.length = 0;
+    try {
+      await this.#play(step);
+    } catch (error) {
+      if (!(error instanceof Silent)) throw error;
+      this.#report(`${step.kind} step`, error.message, '(answered)', `${step.kind} ${error.message.split(';')[0]}`);
+    }
+    return [...this.#found];
+  }
+
+  async #play(step: Step): Promise<void> {
+    switch (step.kind) {
+      case 'pipeline':
+        return this.#pipeline(step.client, step.commands, step.cut);
+      case 'reconnect':
+        return this.#reconnect(step.client, step.quit);
+      case 'broken':
+        return this.#broken(step);
+      case 'scan':
+        return this.#scan(step.client, step.args);
+      case 'dump':
+        return this.#dump(step.client, step.from, step.to);
+      case 'functions':
+        return this.#functions(step.client, step.policy);
+      case 'blocking':
+        return this.#blocking(step);
+      case 'pubsub':
+        return this.#pubsub(step);
+    }
+  }
+
+  #report(what: string, subject: string, reference: string, signature: string): void {
+    this.#found.push({ what, subject, reference, signature });
+  }
+
+  #need(name: string): void {
+    this.#options.needed.set(name, (this.#options.needed.get(name) ?? 0) + 1);
+  }
+
+  #pair(client: number): Pair {
+    return this.#pairs[client] as Pair;
+  }
+
+  #note(client: number, command: Command): void {
+    this.commands += 1;
+    const list = this.history[client] as string[];
+    list.push(describe(command));
+    if (list.length > 60) list.shift();
+  }
+
+  async #pipeline(client: number, commands: readonly Command[], cut?: Parameters<Wire['send']>[1]): Promise<void> {
+    const pair = this.#pair(client);
+    for (const command of commands) this.#note(client, command);
+    await pair.subject.send(Buffer.concat(commands.map(encode)), cut);
+    const answered = commands.filter(command => command.answered);
+    const replies = (await pair.subject.take(answered.length)).map(parseReply);
+    const asked = await this.#translate(pair, commands, replies);
+    const sent = asked.filter(one => one.args !== null);
+    const bytes = sent.map(({ command, args }) =>
+      encode({ ...command, inline: false, args: args as readonly Buffer[] }),
+    );
+    await pair.reference.send(Buffer.concat(bytes));
+    const references = (await this.#referenceTake(pair, sent.filter(one => one.command.answered).length)).map(
+      parseReply,
+    );
+    this.#hold(pair, asked, replies, references);
+  }
+
+  async #referenceTake(pair: Pair, count: number): Promise<Buffer[]> {
+    try {
+      return await pair.reference.take(count);
+    } catch (error) {
+      throw error instanceof Silent ? new Error(`the reference: ${error.message}`) : error;
+    }
+  }
+
+  /** What the reference is asked for each command of the subject; null: nothing. */
+  async #translate(pair: Pair, commands: readonly Command[], replies: readonly Reply[]): Promise<Asked[]> {
+    const asked: Asked[] = [];
+    let at = 0;
+    let open = pair.queued !== null;
+    for (const command of commands) {
+      const reply = command.answered ? (replies[at++] as Reply) : null;
+      const unsent = reply === null || !this.#options.proxy ? null : await this.#unsent(pair, command, reply, open);
+      const name = namesOf(command)[0];
+      if (unsent !== null) {
+        asked.push({ command, args: open ? REFUSED_IN_QUEUE : null, unsent, followed: null });
+        continue;
+      }
+      const allowed = reply === null || open ? null : allowedFor(command);
+      const follow = reply === null ? null : (allowed?.follow?.(command.args, reply) ?? null);
+      const args = follow?.map(word => (typeof word === 'string' ? Buffer.from(word) : word)) ?? command.args;
+      asked.push({ command, args, unsent: null, followed: follow === null ? null : allowed });
+      if (reply !== null) open = this.#trackBlock(pair, name, command, reply, open);
+    }
+    return asked;
+  }
+
+  /** Follows transactions and watches, for the keys that must lie together. */
+  #trackBlock(pair: Pair, name: string, command: Command, reply: Reply, open: boolean): boolean {
+    const fine = reply.type !== '-';
+    if (name === 'MULTI' && fine) return true;
+    const ended = open && ((name === 'EXEC' && command.args.length === 1) || (name === 'DISCARD' && fine));
+    if (ended || (name === 'RESET' && fine)) {
+      pair.block = [];
+      return false;
+    }
+    if (name === 'UNWATCH' && fine && !open) pair.block = [];
+    if (name === 'WATCH' && fine) pair.block.push(command);
+    if (open && fine) pair.block.push(command);
+    return open;
+  }
+
+  async #unsent(pair: Pair, command: Command, reply: Reply, open: boolean): Promise<string | null> {
+    const refusal = refusalOf(command, reply, open, pair.block.length > 0);
+    if (refusal !== null) return refusal.name;
+    const [name] = namesOf(command);
+    if (!reply.raw.toString('latin1', 0, 10).startsWith('-CROSSSLOT')) return null;
+    const together = await this.#keysOf(command);
+    if (open || name === 'WATCH') for (const other of pair.block) together.push(...(await this.#keysOf(other)));
+    return name.startsWith('SORT') || this.#apart(together) ? CROSS_SHARD.name : null;
+  }
+
+  /** The keys of a command, by the reference's own word. */
+  async #keysOf(command: Command): Promise<Buffer[]> {
+    const reply = parseReply(await (this.#asker as Wire).ask('COMMAND', 'GETKEYS', ...command.args));
+    return reply.items.map(item => item.text);
+  }
+
+  #apart(keys: readonly Buffer[]): boolean {
+    const placeOf: (key: Buffer) => number | string = this.#options.shardOf ?? tagOf;
+    return new Set(keys.map(placeOf)).size > 1;
+  }
+
+  #hold(pair: Pair, asked: readonly Asked[], subjects: readonly Reply[], references: readonly Reply[]): void {
+    let at = 0;
+    let referenceAt = 0;
+    for (const one of asked) {
+      if (!one.command.answered) continue;
+      const subject = subjects[at++] as Reply;
+      const reference = one.args === null ? null : (references[referenceAt++] as Reply);
+      if (one.unsent !== null) this.#need(one.unsent);
+      else if (reference !== null) this.#judge(pair, one, subject, reference);
+    }
+  }
+
+  #judge(pair: Pair, one: Asked, subject: Reply, reference: Reply): void {
+    const name = namesOf(one.command)[0];
+    const queued = pair.queued;
+    if (name === 'MULTI' && reference.type === '+') pair.queued ??= [];
+    else if (queued !== null && reference.raw.toString() === '+QUEUED\r\n') queued.push(one.command);
+    else if ((name === 'EXEC' && one.command.args.length === 1) || name === 'DISCARD' || name === 'RESET') {
+      if (name !== 'DISCARD' || reference.type === '+') pair.queued = null;
+      if (name === 'EXEC' && queued !== null) {
+        this.#judgeBlock(queued, one, subject, reference);
+        return;
+      }
+    }
+    this.#judgeOne(one.command, one.followed, subject, reference);
+  }
+
+  #judgeBlock(queued: readonly Command[], one: Asked, subject: Reply, reference: Reply): void {
+    if (subject.type !== '*' || subject.items.length !== queued.length || reference.items.length !== queued.length) {
+      this.#judgeOne(one.command, null, subject, reference);
+      return;
+    }
+    queued.forEach((command, i) => {
+      this.#judgeOne(command, null, subject.items[i] as Reply, reference.items[i] as Reply, 'in EXEC: ');
+    });
+  }
+
+  #judgeOne(command: Command, followed: Allowed | null, subject: Reply, reference: Reply, where = ''): void {
+    if (subject.raw.equals(reference.raw)) {
+      if (followed !== null) this.#need(followed.name);
+      return;
+    }
+    const allowed = followed ?? allowedFor(command);
+    const applies = allowed !== null && (this.#options.proxy || allowed.proxyOnly !== true);
+    if (applies && allowed.agree(subject, reference, command.args)) {
+      this.#need(allowed.name);
+      return;
+    }
+    const signature = `${where}${namesOf(command)[0]} ${shapeOf(subject)} / ${shapeOf(reference)}`;
+    this.#report(`${where}${describe(command)}`, printable(subject.raw), printable(reference.raw), signature);
+  }
+
+  async #reconnect(client: number, quit: boolean): Promise<void> {
+    const old = this.#pair(client);
+    if (quit) {
+      const command = { args: [Buffer.from('QUIT')], inline: false, lead: '', answered: true };
+      await old.subject.send(encode(command));
+      await old.reference.send(encode(command));
+      this.#compareAll('QUIT', await old.subject.takeAll(), await old.reference.takeAll());
+    }
+    old.subject.close();
+    old.reference.close();
+    this.#pairs[client] = await this.#connect();
+    this.history[client] = [];
+  }
+
+  #compareAll(what: string, subject: readonly Buffer[], reference: readonly Buffer[]): void {
+    const [a, b] = [Buffer.concat(subject), Buffer.concat(reference)];
+    if (!a.equals(b)) this.#report(what, printable(a), printable(b), what);
+  }
+
+  async #broken(step: Extract<Step, { kind: 'broken' }>): Promise<void> {
+    const pair = await this.#connect();
+    this.commands += 1;
+    try {
+      await pair.reference.send(step.bytes);
+      const reference = await pair.reference.takeAll();
+      await pair.subject.send(step.bytes, step.cut);
+      this.#compareAll(`broken input ${printable(step.bytes, 80)}`, await pair.subject.takeAll(), reference);
+    } finally {
+      pair.subject.close();
+      pair.reference.close();
+    }
+  }
+
+  /** The keys of a whole walk of the subject against those of the reference. */
+  async #scan(client: number, args: readonly Buffer[]): Promise<void> {
+    const pair = this.#pair(client);
+    const [subject, reference] = [await this.#walk(pair.subject, args), await this.#walk(pair.reference, args)];
+    const [a, b] = [[...subject].sort().join('\n'), [...reference].sort().join('\n')];
+    const what = `whole SCAN ${args.map(arg => printable(arg)).join(' ')}`;
+    if (a !== b) this.#report(what, printable(Buffer.from(a)), printable(Buffer.from(b)), 'whole SCAN');
+  }
+
+  async #walk(wire: Wire, args: readonly Buffer[]): Promise<Set<string>> {
+    const keys = new Set<string>();
+    let cursor = '0';
+    for (let turn = 0; turn < 20_000; turn += 1) {
+      this.commands += 1;
+      const reply = parseReply(await wire.ask('SCAN', cursor, ...args));
+      const [next, page] = reply.items;
+      if (!next || !page) throw new Silent(`SCAN ${cursor} was answered ${printable(reply.raw)}`);
+      for (const item of page.items) keys.add(item.text.toString('latin1'));
+      cursor = next.text.toString();
+      if (cursor === '0') return keys;
+      if (!/^\d{1,16}$/.test(cursor) || Number(cursor) > Number.MAX_SAFE_INTEGER) throw new Silent(`cursor ${cursor}`);
+    }
+    throw new Silent('SCAN comes to no end');
+  }
+
+  /** `DUMP`, then `RESTORE` of the subject's bytes on both. */
+  async #dump(client: number, from: Buffer, to: Buffer): Promise<void> {
+    const pair = this.#pair(client);
+    this.commands += 2;
+    const dumped = parseReply(await pair.subject.ask('DUMP', from));
+    if (dumped.type !== '$' || dumped.isNull) return;
+    const words = ['RESTORE', to, '0', dumped.text, 'REPLACE'] as const;
+    this.#compareAll('RESTORE of a DUMP', [await pair.subject.ask(...words)], [await pair.reference.ask(...words)]);
+  }
+
+  /** `FUNCTION DUMP`, then `FUNCTION RESTORE` of the subject's bytes on both. */
+  async #functions(client: number, policy: string): Promise<void> {
+    const pair = this.#pair(client);
+    this.commands += 2;
+    const dumped = parseReply(await pair.subject.ask('FUNCTION', 'DUMP'));
+    const words = ['FUNCTION', 'RESTORE', dumped.text, policy] as const;
+    const [subject, reference] = [await pair.subject.ask(...words), await pair.reference.ask(...words)];
+    const command = {
+      args: ['FUNCTION', 'RESTORE', '', policy].map(word => Buffer.from(word)),
+      inline: false,
+      lead: '',
+      answered: true,
+    };
+    this.#judgeOne(command, null, parseReply(subject), parseReply(reference));
+  }
+
+  async #blocking(step: Extract<Step, { kind: 'blocking' }>): Promise<void> {
+    const answers: Buffer[][] = [];
+    for (const side of ['subject', 'reference'] as const) {
+      const got: Buffer[] = [];
+      const [clear, ...pushes] = step.pushes as [Command, ...Command[]];
+      for (const client of [step.client, ...step.waiters.map(waiter => waiter.client)]) {
+        await this.#pair(client)[side].ask('SELECT', '0');
+      }
+      got.push(await this.#askOne(this.#pair(step.client)[side], clear));
+      for (const waiter of step.waiters) {
+        await this.#pair(waiter.client)[side].send(encode(waiter.command));
+        await new Promise(resolve => setTimeout(resolve, WAITER_PAUSE_MS));
+      }
+      for (const push of pushes) got.push(await this.#askOne(this.#pair(step.client)[side], push));
+      for (const waiter of step.waiters) got.push(...(await this.#pair(waiter.client)[side].take(1)));
+      answers.push(got);
+    }
+    for (const waiter of step.waiters) this.#note(waiter.client, waiter.command);
+    for (const push of step.pushes) this.#note(step.client, push);
+    const all = [...step.pushes, ...step.waiters.map(waiter => waiter.command)];
+    all.forEach((command, i) => {
+      const [subject, reference] = [answers[0]?.[i], answers[1]?.[i]] as [Buffer, Buffer];
+      this.#judgeOne(command, null, parseReply(subject), parseReply(reference), 'blocking: ');
+    });
+  }
+
+  async #askOne(wire: Wire, command: Command): Promise<Buffer> {
+    await wire.send(encode(command));
+    return ((await wire.take(1)) as [Buffer])[0];
+  }
+
+  async #pubsub(step: Extract<Step, { kind: 'pubsub' }>): Promise<void> {
+    const reference = await this.#listen(step, 'reference', null);
+    const subject = await this.#listen(step, 'subject', reference);
+    step.publish.forEach((command, i) => {
+      this.#judgeOne(command, null, subject.published[i] as Reply, reference.published[i] as Reply, 'pubsub: ');
+    });
+    step.within.forEach((command, i) => {
+      this.#judgeOne(command, null, subject.within[i] as Reply, reference.within[i] as Reply, 'while subscribed: ');
+    });
+    this.#comparePushes(step, subject.pushes, reference.pushes);
+    for (const command of [...step.subscribe, ...step.within, ...step.unsubscribe]) this.#note(step.listener, command);
+    for (const command of step.publish) this.#note(step.client, command);
+  }
+
+  /** Plays the step on one side; every wait but the reference's own is for as many frames as the reference had. */
+  async #listen(
+    step: Extract<Step, { kind: 'pubsub' }>,
+    side: 'subject' | 'reference',
+    model: Heard | null,
+  ): Promise<Heard> {
+    const listener = this.#pair(step.listener)[side];
+    const publisher = this.#pair(step.client)[side];
+    const pushes: Buffer[] = [];
+    const confirmations = step.subscribe.reduce((sum, command) => sum + command.args.length - 1, 0);
+    await listener.send(Buffer.concat(step.subscribe.map(encode)));
+    pushes.push(...(await listener.take(confirmations)));
+    const published: Reply[] = [];
+    for (const command of step.publish) published.push(parseReply(await this.#askOne(publisher, command)));
+    if (model !== null) pushes.push(...(await listener.take(model.messages)));
+    const within: Reply[] = [];
+    let messages = 0;
+    for (const command of step.within) {
+      within.push(parseReply(await this.#answer(listener, command, pushes)));
+      // A single server has handed all messages over before it answers anything that was asked later.
+      messages = pushes.length - confirmations;
+    }
+    pushes.push(...(await this.#unsubscribe(listener, step.unsubscribe)));
+    return { published, within, pushes: pushes.map(parseReply), messages };
+  }
+
+  /** The reply of a command on a connection where messages may come first. */
+  async #answer(wire: Wire, command: Command, pushes: Buffer[]): Promise<Buffer> {
+    await wire.send(encode(command));
+    const frames = await wire.takeUntil(frame => !isMessage(parseReply(frame)));
+    pushes.push(...frames.slice(0, -1));
+    return frames[frames.length - 1] as Buffer;
+  }
+
+  /** Unsubscribes as the step says, then from all; a RESP2 or RESP3 `PING` marks the end. */
+  async #unsubscribe(wire: Wire, commands: readonly Command[]): Promise<Buffer[]> {
+    const rest = ['UNSUBSCRIBE', 'PUNSUBSCRIBE', 'SUNSUBSCRIBE', 'ECHO'].map(word => ({
+      args: [Buffer.from(word), ...(word === 'ECHO' ? [Buffer.from('end')] : [])],
+      inline: false,
+      lead: '',
+      answered: true,
+    }));
+    await wire.send(Buffer.concat([...commands, ...rest].map(encode)));
+    const frames = await wire.takeUntil(frame => frame.toString() === '$3\r\nend\r\n');
+    return frames.slice(0, -1);
+  }
+
+  #comparePushes(
+    step: Extract<Step, { kind: 'pubsub' }>,
+    subject: readonly Reply[],
+    reference: readonly Reply[],
+  ): void {
+    const what = `pub/sub ${step.subscribe.map(describe).join('; ')} … ${step.publish.map(describe).join('; ')}`;
+    const [a, b] = [subject.map(push => push.raw), reference.map(push => push.raw)];
+    if (Buffer.concat(a).equals(Buffer.concat(b))) return;
+    const same = [...a].sort(Buffer.compare).map(String).join('') === [...b].sort(Buffer.compare).map(String).join('');
+    const perChannel = (list: readonly Reply[]): string =>
+      orderPerChannel(list)
+        .map(raw => raw.toString('latin1'))
+        .join('');
+    if (same && perChannel(subject) === perChannel(reference)) {
+      this.#need(PUSH_ORDER.name);
+      return;
+    }
+    this.#report(
+      what,
+      printable(Buffer.concat(a), 900),
+      printable(Buffer.concat(b), 900),
+      `pub/sub ${a.length}/${b.length}`,
+    );
+  }
+}
+
+interface Asked {
+  readonly command: Command;
+  /** What the reference is sent; null: nothing. */
+  readonly args: readonly Buffer[] | null;
+  /** Why it is not sent what the subject was. */
+  readonly unsent: string | null;
+  readonly followed: Allowed | null;
+}
+
+interface Heard {
+  readonly published: readonly Reply[];
+  readonly within: readonly Reply[];
+  readonly pushes: readonly Reply[];
+  /** Pushes that are no confirmation. */
+  readonly messages: number;
+}
+
+const MESSAGES = ['message', 'pmessage', 'smessage'];
+
+function isMessage(reply: Reply): boolean {
+  return MESSAGES.includes(reply.items[0]?.text.toString() ?? '');
+}
+
+/** Pushes sorted by channel, those of one channel in their order; a pattern's messages by the channel too. */
+function orderPerChannel(list: readonly Reply[]): Buffer[] {
+  const channelOf = (push: Reply): string => {
+    const kind = push.items[0]?.text.toString() ?? '';
+    return `${kind} ${push.items[1]?.text.toString('latin1')} ${kind === 'pmessage' ? push.items[2]?.text.toString('latin1') : ''}`;
+  };
+  return list
+    .map((push, i) => ({ push, i, channel: channelOf(push) }))
+    .sort((x, y) => (x.channel < y.channel ? -1 : x.channel > y.channel ? 1 : x.i - y.i))
+    .map(entry => entry.push.raw);
+}
+
+/** The part of a key that decides its place: what stands in the first pair of braces, or all of it. */
+export function tagOf(key: Buffer): string {
+  const text = key.toString('latin1');
+  const open = text.indexOf('{');
+  const end = open < 0 ? -1 : text.indexOf('}', open + 1);
+  return end > open + 1 ? text.slice(open + 1, end) : text;
+}
+
+/** A command as a person reads it. */
+export function describe(command: Command): string {
+  const form = command.inline ? ' (inline)' : '';
+  return `${command.args.map(arg => (arg.length === 0 ? '""' : printable(arg, 80))).join(' ')}${form}`;
+}
+
+/** An error's first words, or what kind of reply it is. */
+function shapeOf(reply: Reply): string {
+  if (reply.type !== '-') return reply.isNull ? `${reply.type}null` : reply.type;
+  return reply.text.toString('latin1').split(' ').slice(0, 4).join(' ');
+}

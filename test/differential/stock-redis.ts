@@ -1,0 +1,77 @@
+/** One stock redis-server with nothing configured but where it listens, as the measure of what is right. */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Endpoint } from './wire.ts';
+
+const START_MS = 5000;
+
+export interface StockRedis extends Endpoint {
+  stop(): Promise<void>;
+}
+
+/** Starts one on a free port; further arguments make it a server that is not quite stock. */
+export async function startStockRedis(...further: readonly string[]): Promise<StockRedis> {
+  const port = await freePort();
+  const directory = mkdtempSync(join(tmpdir(), 'ringside-stock-'));
+  // `hz` changes no answer: it makes the time-outs of blocking commands precise, so that a run does not wait for them.
+  const options = [
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    '--dir',
+    directory,
+    '--save',
+    '',
+    '--appendonly',
+    'no',
+    '--hz',
+    '500',
+    ...further,
+  ];
+  const child = spawn('redis-server', options, { stdio: 'ignore' });
+  const exited = new Promise<void>(resolve => child.once('exit', () => resolve()));
+  let failure: Error | null = null;
+  child.once('error', error => {
+    failure = error;
+  });
+  const stop = async (): Promise<void> => {
+    if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) {
+      child.kill('SIGKILL');
+      await exited;
+    }
+    rmSync(directory, { recursive: true, force: true });
+  };
+  for (const deadline = Date.now() + START_MS; !(await answers(port)); ) {
+    if (failure !== null || child.exitCode !== null || Date.now() > deadline) {
+      await stop();
+      throw failure ?? new Error(`redis-server on port ${port} did not start`);
+    }
+    await new Promise(resolve => setTimeout(resolve, 20));
+  }
+  return { host: '127.0.0.1', port, stop };
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const server = createServer();
+    server.once('error', error =>
+      (error as NodeJS.ErrnoException).code === 'EADDRINUSE' ? resolve(freePort()) : reject(error),
+    );
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(port)));
+  });
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}

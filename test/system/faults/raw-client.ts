@@ -1,0 +1,92 @@
+/** A connection that sends exactly these bytes and keeps exactly what comes back. */
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+
+export class RawClient {
+  readonly socket: Socket;
+  #pieces: Buffer[] = [];
+  #length = 0;
+  closed = false;
+  #changed: () => void = () => {};
+
+  private constructor(socket: Socket) {
+    this.socket = socket;
+    socket.setNoDelay(true);
+    socket.on('data', piece => {
+      this.#pieces.push(piece);
+      this.#length += piece.length;
+      this.#changed();
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      this.closed = true;
+      this.#changed();
+    });
+  }
+
+  static async open(port: number): Promise<RawClient> {
+    const socket = connect(port, '127.0.0.1');
+    const client = new RawClient(socket);
+    await once(socket, 'connect');
+    return client;
+  }
+
+  send(bytes: string | Buffer): void {
+    this.socket.write(bytes);
+  }
+
+  /** How many bytes came so far. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Everything that came so far, one character per byte. */
+  get text(): string {
+    const all = Buffer.concat(this.#pieces);
+    this.#pieces = [all];
+    return all.toString('latin1');
+  }
+
+  /** Waits until the condition holds or the connection has ended; fails when neither happens. */
+  async until(condition: () => boolean, limitMs = 10_000): Promise<void> {
+    const deadline = Date.now() + limitMs;
+    while (!condition() && !this.closed) {
+      const leftMs = deadline - Date.now();
+      if (leftMs <= 0)
+        throw new Error(`not within ${limitMs} ms; came so far: ${JSON.stringify(this.text.slice(-500))}`);
+      await new Promise<void>(resolve => {
+        const timer = setTimeout(resolve, leftMs);
+        this.#changed = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+  }
+
+  /** Waits for the text that ends with `ending`. */
+  async textEndingWith(ending: string, limitMs = 10_000): Promise<string> {
+    await this.until(() => this.text.endsWith(ending), limitMs);
+    return this.text;
+  }
+
+  async untilClosed(limitMs = 10_000): Promise<void> {
+    await this.until(() => this.closed, limitMs);
+  }
+
+  close(): void {
+    this.socket.destroy();
+  }
+}
+
+/** The words of a command as Redis clients send them. */
+export function frame(...words: (string | Buffer)[]): Buffer {
+  const parts: Buffer[] = [Buffer.from(`*${words.length}\r\n`)];
+  for (const word of words) {
+    const bytes = Buffer.from(word);
+    parts.push(Buffer.from(`$${bytes.length}\r\n`), bytes, CRLF);
+  }
+  return Buffer.concat(parts);
+}
+
+const CRLF = Buffer.from('\r\n');
