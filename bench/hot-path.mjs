@@ -1,7 +1,8 @@
 /**
  * Did this change make the hot path faster? A short comparison with twemproxy and with a Node byte pipe.
  *
- * Rounds are interleaved, so that what else the machine does hits all alike; each number is the median of the rounds.
+ * Rounds are interleaved, so that what else the machine does hits all alike; each number is the median of the rounds
+ * and each ratio the median of the ratios within them.
  * At three short rounds a difference below about 5 % means nothing: give more `--rounds` and `--seconds`.
  */
 import { resolve } from 'node:path';
@@ -126,7 +127,12 @@ function printCase(id, shown, targets) {
       target.pid === null ? ' '.repeat(15) : `${(cpu / millions).toFixed(2)} CPU s/M`.padStart(15),
     ];
     if (!isReference) {
-      const ratio = (/** @type {string} */ name) => (perSecond(target.name) / perSecond(name)).toFixed(2);
+      const ratio = (/** @type {string} */ name) => {
+        const others = shown.get(name) ?? [];
+        return median(rounds.map((round, index) => round.perSecond / (others[index]?.perSecond ?? Number.NaN))).toFixed(
+          2,
+        );
+      };
       cells.push(`  ${ratio('twemproxy')} × twemproxy  ${ratio('pipe')} × pipe`);
     }
     console.log(cells.join(' '));

@@ -1,8 +1,9 @@
 /**
  * What the proxy benchmark tells: medians and ratios of each case, the goals judged by them, the page that is kept.
  *
- * A ratio is one of medians; the range behind it is the middle half of the single rounds, each compared with the same
- * round of the other target, and shows how far the machine's other work moved it.
+ * A ratio is the median of the ratios within single rounds, where both targets ran one after the other: what else the
+ * machine did at that time slowed both, and so it moves such a ratio less than one of medians. The range behind it is the
+ * middle half of them.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -28,7 +29,7 @@ const method = [
   'Load: `redis-benchmark` on one thread, random keys out of 100,000 (100-byte values) or 10,000 (10 KB), all stored before; a round’s time includes opening its connections.',
   'Direct, haproxy (TCP mode, one thread) and the pipe (`bench/byte-pipe.mjs`, Node, copies bytes only) serve from one Redis; twemproxy (ketama, fnv1a_64, else Debian’s defaults, mbufs of 16 KB) and Ringside (defaults: murmur3, one worker) from the same three. Redis keeps nothing on disk, every shard has one copy.',
   'All on loopback. Load generator, Redis and proxy share the cores named above: a figure is what this machine does with all three, and a proxy that saves CPU time also speeds up what runs beside it.',
-  'Fresh proxies for every case, two warm-up runs each, then rounds with all targets in turn, the order rotated. Figures are medians over the rounds, each ratio one of medians; the range in brackets is the middle half of the ratios within single rounds. At one connection a run’s speed hangs on where the scheduler has put the processes, so the time is cut into four times as many rounds.',
+  'Fresh proxies for every case, two warm-up runs each, then rounds with all targets in turn, the order rotated. Figures are medians over the rounds; a ratio is the median of the ratios within single rounds, and need not be that of the figures shown; the range in brackets is the middle half of those. At one connection a run’s speed hangs on where the scheduler has put the processes, so the time is cut into four times as many rounds.',
   'Throughput counts commands (an MGET is one). CPU: user and system time of all processes of the proxy over all measured rounds. Memory: the highest resident sizes (VmHWM) of all processes of the proxy added up, so that pages they share count more than once; in brackets the proportional size (PSS), where they count once. MB are 10⁶ bytes. twemproxy never gives its buffers back.',
 ];
 
@@ -103,8 +104,9 @@ function ratioOf(one, other) {
   if (one === undefined || other === undefined || 'failed' in one || 'failed' in other) return null;
   const paired = one.perSecondByRound.map((value, round) => value / (other.perSecondByRound[round] ?? Number.NaN));
   paired.sort((a, b) => a - b);
-  const at = (/** @type {number} */ part) => paired[Math.round((paired.length - 1) * part)] ?? Number.NaN;
-  return { ratio: one.perSecond / other.perSecond, lower: at(0.25), upper: at(0.75) };
+  const quarter = (paired.length - 1) / 4;
+  const at = (/** @type {number} */ index) => paired[index] ?? Number.NaN;
+  return { ratio: median(paired), lower: at(Math.floor(quarter)), upper: at(Math.ceil(3 * quarter)) };
 }
 
 /** One line of progress. @param {Summary} summary */

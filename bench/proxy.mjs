@@ -221,6 +221,15 @@ function keep(machine, options, result, markdown) {
   console.log(`\nkept in ${base}.json and .md`);
 }
 
+/** About how long a case takes; a round that must fill every pipeline twice may need longer than was asked. @param {Case} of  @param {Options} options */
+function expectedSeconds(of, options) {
+  if (outstandingBytes(of) > mostOutstandingBytes) return 0;
+  const targets = options['without-ringside'] ? 4 : 5;
+  const shortest = (2 * outstandingBytes(of)) / 0.7e9;
+  const warmUp = Math.max(0.5, shortest) + Math.max(options.seconds * 0.6, shortest);
+  return 1.5 + targets * (warmUp + options.rounds * Math.max(options.seconds, shortest));
+}
+
 /** @param {string[]} argv */
 async function main(argv) {
   const options = readArguments(argv);

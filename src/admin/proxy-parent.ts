@@ -3,7 +3,7 @@
  *
  * It moves no byte of a client. Its sockets outlive the workers, so that a successor with new code and new settings
  * listens before its predecessor stops, and no connection is refused in between. A bare Node process takes 43 MB;
- * this one takes 4 more, because it imports neither the settings' parser nor a logger nor HTTP.
+ * this one takes 5 more, because it imports neither the settings' parser nor a logger nor HTTP.
  */
 import cluster from 'node:cluster';
 import type { Server } from 'node:net';

@@ -154,11 +154,13 @@ async function isAlive({ pid, startedAt }: Holder): Promise<boolean> {
   return startedAt === null || (await startTimeOf(pid)) === startedAt;
 }
 
-/** Null where there is no /proc, or no such process. The name in field 2 may hold spaces and brackets itself. */
+/** Null where there is no /proc, no such process, or only its zombie. The name in field 2 may hold spaces and brackets itself. */
 async function startTimeOf(pid: number): Promise<string | null> {
   const stat = await readOrNull(`/proc/${pid}/stat`);
   if (stat === null) return null;
   const fieldsFromThird = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  // A zombie holds nothing any more; it waits for a parent that may never ask.
+  if (fieldsFromThird[0] === 'Z' || fieldsFromThird[0] === 'X') return null;
   return fieldsFromThird[22 - 3] ?? null;
 }
 
