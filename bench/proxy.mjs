@@ -236,11 +236,9 @@ async function main(argv) {
   if (options.help) return console.log(help);
   const cases = chooseCases(options);
   if (options.list) return console.log(cases.map(of => of.id).join('\n'));
-  const targets = options['without-ringside'] ? 4 : 5;
-  const minutes = (cases.length * (targets * (options.seconds * (options.rounds + 0.6) + 0.5) + 1.5)) / 60;
-  console.log(
-    `${cases.length} cases, ${options.rounds} rounds of ${options.seconds} s: about ${Math.ceil(minutes)} min`,
-  );
+  const minutes = Math.ceil(cases.reduce((sum, of) => sum + expectedSeconds(of, options), 0) / 60);
+  const shape = `${cases.length} cases, ${options.rounds} rounds of ${options.seconds} s`;
+  console.log(`${shape}: about ${minutes} min on a machine that does nothing else`);
   const machine = describeMachine(projectDirectory);
   const startMs = Date.now();
   const summaries = await measureAll(cases, options);

@@ -14,6 +14,7 @@ export class Listener {
   readonly #servers: net.Server[] = [];
   readonly #sessions = new Set<Session>();
   #onEmpty: (() => void) | null = null;
+  #draining = false;
 
   constructor(proxy: Proxy) {
     this.#proxy = proxy;
@@ -31,8 +32,9 @@ export class Listener {
 
   /** Stops accepting, lets what is in flight finish, and ends what has not after `graceMs`. */
   async drain(graceMs: number): Promise<void> {
+    this.#draining = true;
     for (const server of this.#servers) server.close();
-    for (const session of this.#sessions) session.drain();
+    for (const session of this.#sessions) session.drain(performance.now());
     if (this.#sessions.size === 0) return;
     await new Promise<void>(resolve => {
       const timer = setTimeout(resolve, graceMs);
@@ -86,6 +88,8 @@ export class Listener {
     const session = new Session(socket, proxy, unixPath, one => this.#onEnd(one));
     this.#sessions.add(session);
     proxy.clients.set(session.client.id, session.client);
+    // It was accepted before the listening socket closed, and came in behind.
+    if (this.#draining) session.drain(performance.now());
     proxy.metrics.clients.accepted += 1;
     proxy.metrics.clients.connected += 1;
   }

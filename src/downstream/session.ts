@@ -1,15 +1,17 @@
 import type { Socket } from 'node:net';
+import { coarse, tick } from '../base/coarse-clock.ts';
 import { Fifo } from '../base/fifo.ts';
 import { type Flushable, scheduleFlush } from '../base/flush-queue.ts';
 import { readAccepted } from '../base/socket-reads.ts';
 import { Client, type ClientPort, type EndReason } from '../proxy/client.ts';
+import { letGo } from '../proxy/client-unblock.ts';
 import { dispatch } from '../proxy/dispatch.ts';
 import { overloaded } from '../proxy/failures.ts';
 import { Verdict } from '../proxy/forward.ts';
 import type { Proxy } from '../proxy/proxy.ts';
 import { CommandDecoder, Framed } from '../resp/command-decoder.ts';
 import { error } from '../resp/encoder.ts';
-import type { Request } from '../upstream/request.ts';
+import type { Request, Segment } from '../upstream/request.ts';
 
 /**
  * One client's socket: bytes in, commands out to dispatch; replies in, one write a turn.
@@ -20,7 +22,6 @@ import type { Request } from '../upstream/request.ts';
  */
 export class Session implements Flushable, ClientPort {
   flushScheduled = false;
-  readonly slowMs: number;
   readonly remoteAddress: string;
   readonly localAddress: string;
   readonly connectedMs: number;
@@ -43,11 +44,10 @@ export class Session implements Flushable, ClientPort {
 
   /** `unixPath`: where it listens, when that is a path; empty for TCP. */
   constructor(socket: Socket, proxy: Proxy, unixPath: string, onEnd: (session: Session) => void) {
-    const { limits, slowlog, auth } = proxy.config.proxy;
+    const { limits, auth } = proxy.config.proxy;
     this.#socket = socket;
     this.#proxy = proxy;
     this.#onEnd = onEnd;
-    this.slowMs = slowlog.overMs;
     this.remoteAddress = addressOf(socket.remoteAddress, socket.remotePort, unixPath);
     this.localAddress = addressOf(socket.localAddress, socket.localPort, unixPath);
     this.connectedMs = performance.now();
@@ -90,12 +90,20 @@ export class Session implements Flushable, ClientPort {
   }
 
   onAnswered(request: Request): void {
-    const tookMs = performance.now() - request.arrivedMs;
-    if (request.arrivedMs === 0 || tookMs < this.slowMs || request.segment === null) return;
-    const { buffer } = request.segment;
+    if (request.arrivedMs === 0) return;
+    const tookMs = coarse.nowMs - request.arrivedMs;
+    answered += 1;
+    if ((answered & SAMPLE_MASK) === 0) {
+      const { latency } = this.#proxy.metrics;
+      (request.isWrite ? latency.write : latency.read).observe(tookMs * 1000);
+    }
+    if (tookMs >= this.#proxy.config.proxy.slowlog.overMs && request.segment !== null) this.#logSlow(request, tookMs);
+  }
+
+  #logSlow(request: Request, tookMs: number): void {
+    const { buffer } = request.segment as Segment;
     const bytes = buffer.subarray(request.from, Math.min(request.to, request.from + MOST_SLOWLOG_BYTES));
-    const client = this.client;
-    this.#proxy.slowlog.add(tookMs, slowlogWords(bytes), this.remoteAddress, client.name);
+    this.#proxy.slowlog.add(tookMs, slowlogWords(bytes), this.remoteAddress, this.client.name);
   }
 
   onError(reply: Buffer): void {
@@ -117,16 +125,24 @@ export class Session implements Flushable, ClientPort {
     this.#onEnd(this);
   }
 
-  /** Answers no further command, and ends when what is in flight has been answered. */
-  drain(): void {
-    this.client.ending = true;
-    this.#drained = true;
-    this.wake();
+  /**
+   * Ends behind the next answer, or when the client stays silent: what it has just sent may still be on its way, most of
+   * all the first command of a connection that was accepted a moment ago.
+   */
+  drain(nowMs: number): void {
+    this.#drainedMs = nowMs;
+    this.#answeredBefore = this.client.commands;
+    if (this.client.inFlight > 0) this.#answeredBefore -= 1;
+    letGo(this.#proxy, this.client);
   }
-  #drained = false;
+  /** When draining began; 0: it has not. */
+  #drainedMs = 0;
+  #answeredBefore = 0;
 
   /** Looks at the clock: a client that does not read its replies is ended. */
   sweep(nowMs: number): void {
+    if (this.#drainedMs > 0 && this.#isSilent(nowMs)) this.client.ending = true;
+    if (this.client.ending) this.wake();
     if (this.#unread === 0) return;
     this.#countUnread();
     const { limits, timeoutMs } = this.#proxy.config.proxy;
@@ -152,17 +168,26 @@ export class Session implements Flushable, ClientPort {
       if (this.#unread > this.#proxy.config.proxy.limits.unreadBytes) this.sweep(this.#proxy.nowMs);
     }
     if (this.#ended) return;
+    if (this.#drainedMs > 0 && client.inFlight === 0 && client.commands > this.#answeredBefore && !client.held) {
+      if (this.#decoder.pendingBytes === 0) client.ending = true;
+    }
     const idle = client.inFlight === 0 && client.borrowed === null && !client.held;
     if (client.ending ? client.inFlight === 0 && client.borrowed === null : this.#inputEnded && idle) this.#endSoon();
     else if (this.#mayProcess() && this.#decoder.pendingBytes > 0) this.wake();
   }
 
+  #isSilent(nowMs: number): boolean {
+    if (this.client.inFlight > 0 || this.#decoder.pendingBytes > 0 || this.client.held) return false;
+    const patienceMs = this.client.commands === 0 ? DRAIN_NEW_MS : DRAIN_IDLE_MS;
+    return nowMs - Math.max(this.#drainedMs, this.client.lastActiveMs) >= patienceMs;
+  }
+
   #onBytes(length: number, bytes: Buffer): void {
     if (this.#ended) return;
     const proxy = this.#proxy;
-    proxy.nowMs = performance.now();
+    const nowMs = tick();
     proxy.metrics.clients.bytesIn += length;
-    this.client.lastActiveMs = proxy.nowMs;
+    this.client.lastActiveMs = nowMs;
     this.#decoder.feed(bytes, length);
     if (this.#mayProcess()) this.#process();
     if (this.#ended) return;
@@ -254,15 +279,15 @@ export class Session implements Flushable, ClientPort {
     this.#socket.resume();
   }
 
+  #endReason(): EndReason {
+    if (this.#malformed) return 'protocol';
+    if (this.#drainedMs > 0) return 'drained';
+    return this.#inputEnded ? 'client' : 'quit';
+  }
+
   /** Ends the connection when all that was written has left. */
   #endSoon(): void {
-    const reason: EndReason = this.#malformed
-      ? 'protocol'
-      : this.#drained
-        ? 'drained'
-        : this.#inputEnded
-          ? 'client'
-          : 'quit';
+    const reason = this.#endReason();
     if (this.#socket.writableLength === 0) {
       // A plain destroy would reset the connection under bytes of the client that nobody reads any more.
       this.#socket.end();
@@ -282,11 +307,17 @@ function addressOf(host: string | undefined, port: number | undefined, unixPath:
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
+/** One command in 64 goes into the latency histograms. */
+const SAMPLE_MASK = 63;
+let answered = 0;
 const NO_BUFFER = Buffer.alloc(0);
 /** Commands of one client that are under way; more wait in its buffer. */
 const MOST_IN_FLIGHT = 16384;
 /** Bytes of commands kept for a client that must wait, before its socket is left alone. */
 const MOST_KEPT_BYTES = 1024 * 1024;
+/** How long a client must be silent before draining ends its connection: one that is new, and any other. */
+const DRAIN_NEW_MS = 1000;
+const DRAIN_IDLE_MS = 100;
 const MOST_SLOWLOG_BYTES = 4096;
 
 const CLOSED_CELL = {

@@ -173,7 +173,7 @@ export class Client implements ReplyReceiver, Origin {
     if (!request.muted) this.#append(bytes, from, to);
     if (!last) return;
     this.#line.shift();
-    if (this.port.slowMs > 0) this.port.onAnswered(request);
+    this.port.onAnswered(request);
     releaseRequest(request);
     if (this.#pushes.length > 0) this.#appendPushes();
     if (this.#line.length > 0 && (this.#line.peek().done || this.#line.peek().parts !== null)) this.#advance();
@@ -244,7 +244,7 @@ export class Client implements ReplyReceiver, Origin {
         this.#stashed -= 1;
       }
       this.#line.shift();
-      if (this.port.slowMs > 0) this.port.onAnswered(request);
+      this.port.onAnswered(request);
       releaseRequest(request);
     }
     if (this.#stashed === 0) this.#dropStash();
@@ -344,8 +344,6 @@ export type ReplyMode = (typeof ReplyMode)[keyof typeof ReplyMode];
 
 /** The socket side of a client, as the proxy needs it. */
 export interface ClientPort {
-  /** Replies later than this are told to `onAnswered`; 0: none. */
-  readonly slowMs: number;
   readonly remoteAddress: string;
   readonly localAddress: string;
   readonly connectedMs: number;

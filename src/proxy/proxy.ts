@@ -1,5 +1,6 @@
 import type { ConnectionOptions } from 'node:tls';
 import { BufferPool } from '../base/buffer-pool.ts';
+import { coarse, tick } from '../base/coarse-clock.ts';
 import type { Logger } from '../base/log.ts';
 import { Random } from '../base/random.ts';
 import { CommandTable } from '../commands/table.ts';
@@ -30,8 +31,6 @@ export class Proxy {
   readonly slowlog: Slowlog;
   readonly subscriptions: SubscriptionHub;
   readonly startedWallMs = Date.now();
-  /** Milliseconds of the monotonic clock, as of the read at hand: one look per read is enough for every command in it. */
-  nowMs = performance.now();
   ring: Ring;
   shards: Shard[] = [];
   topology: Topology;
@@ -63,6 +62,11 @@ export class Proxy {
     this.shards = topology.shards.map((shard, index) => this.#createShard(shard, index, topology));
     metrics.topology.version = topology.version;
     this.#takeLimits();
+  }
+
+  /** Milliseconds of the monotonic clock, as of the read at hand. */
+  get nowMs(): number {
+    return coarse.nowMs;
   }
 
   /** A number for the next client, as CLIENT ID tells it. */
@@ -136,10 +140,10 @@ export class Proxy {
 
   /** Some times a second: bounds in time, gauges. */
   sweep(): void {
-    this.nowMs = performance.now();
+    const nowMs = tick();
     let queued = 0;
     for (const shard of this.shards) {
-      shard.sweep(this.nowMs);
+      shard.sweep(nowMs);
       queued += shard.cells.queued;
     }
     this.metrics.held.commands = queued;

@@ -1,6 +1,7 @@
 import type { ConnectionOptions } from 'node:tls';
 import type { Backoff } from '../base/backoff.ts';
 import { type BufferPool, LARGEST_BYTES } from '../base/buffer-pool.ts';
+import { tick } from '../base/coarse-clock.ts';
 import { Fifo } from '../base/fifo.ts';
 import { type Flushable, scheduleFlush } from '../base/flush-queue.ts';
 import type { Protocol } from '../resp/protocol.ts';
@@ -189,7 +190,7 @@ export class Lane implements Flushable, ConnectionOwner {
   onReady(): void {
     this.#everReady = true;
     this.problem = '';
-    this.activeMs = performance.now();
+    this.activeMs = tick();
     this.#settings.backoff.reset();
     this.#settings.onState?.(this);
     this.flush();
@@ -197,7 +198,7 @@ export class Lane implements Flushable, ConnectionOwner {
 
   onBytes(length: number, bytes: Buffer): void {
     this.#settings.cells.bytesIn += length;
-    this.activeMs = performance.now();
+    this.activeMs = tick();
     let at = 0;
     while (at < length) {
       const request = this.#waiting.peek();

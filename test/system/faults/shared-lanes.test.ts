@@ -9,28 +9,33 @@ async function converse(port: number, ...commands: string[][]): Promise<string> 
   let before = -1;
   while (!client.closed && client.length !== before) {
     before = client.length;
-    await sleep(150);
+    await sleep(80);
   }
   client.close();
   return client.text;
 }
 
-/** What tells that every lane is as a new one: right database, no subscription, no open transaction, replies on. */
+/** What tells that the lanes of both protocols are as new ones: right database, no subscription, replies as asked. */
 async function expectLanesUnharmed(stand: Stand): Promise<void> {
-  const redis = stand.client();
   const keys = Array.from({ length: 60 }, (_, i) => `lane:${i}`);
-  expect(await redis.mset(new Map(keys.map(key => [key, key])))).toBe('OK');
-  expect(await redis.mget(keys)).toEqual(keys);
-  for (const node of stand.nodes) {
-    const sizes = await node.ask(async one => {
-      const [zero] = [await one.dbsize()];
-      await one.select(3);
-      return [zero, await one.dbsize()];
-    });
-    expect(sizes[0]).toBeGreaterThan(0);
-    expect(sizes[1]).toBe(0);
+  for (const protocol of [2, 3]) {
+    const redis = stand.client({ protocol });
+    expect(await redis.mset(new Map(keys.map(key => [key, key + protocol])))).toBe('OK');
+    expect(await redis.mget(keys)).toEqual(keys.map(key => key + protocol));
+    let total = 0;
+    for (const node of stand.nodes) {
+      const [zero, three] = await node.ask(async one => {
+        const size = await one.dbsize();
+        await one.select(3);
+        return [size, await one.dbsize()];
+      });
+      total += zero as number;
+      expect(three).toBe(0);
+    }
+    expect(total).toBe(60);
+    expect(await redis.del(...keys)).toBe(60);
+    redis.disconnect();
   }
-  await redis.del(...keys);
 }
 
 /** Blocks that would leave something behind on the connection that they ran on. */
@@ -68,6 +73,11 @@ const ARRANGEMENTS: [string, StandOptions][] = [
   ['three shards and transactions: split', { shards: 3, proxy: { transactions: 'split' } }],
 ];
 
+const IN_BOTH_PROTOCOLS = BLOCKS.flatMap(([name, commands]): [string, string[][]][] => [
+  [`${name} (RESP2)`, commands],
+  [`${name} (RESP3)`, [['HELLO', '3'], ...commands]],
+]);
+
 describe.each(ARRANGEMENTS)(
   'with %s, nothing that a client does stays on a connection that others share',
   (_name, options) => {
@@ -81,7 +91,7 @@ describe.each(ARRANGEMENTS)(
       await stand?.stop();
     });
 
-    it.each(BLOCKS)('%s', async (_block, commands) => {
+    it.each(IN_BOTH_PROTOCOLS)('%s', async (_block, commands) => {
       const answered = await converse(stand.port, ...commands);
       expect(answered.length).toBeGreaterThan(0);
       await stand.client().flushall();
@@ -172,7 +182,7 @@ describe('a block that needs a connection of its own while all are lent', () => 
     const stand = await Stand.start({ shards: 1, proxy: { limits: { exclusive: 1 } } });
     try {
       const blocked = stand.client();
-      const popped = blocked.blpop('{x}list', 10);
+      const popped = blocked.blpop('{x}list', 10).catch((error: Error) => error.message);
       await sleep(200);
       const client = await RawClient.open(stand.port);
       client.send(
