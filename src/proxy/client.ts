@@ -147,9 +147,15 @@ export class Client implements ReplyReceiver, Origin {
     return this.#line.peek() === request;
   }
 
+  /** Makes room for so many bytes at once, where they would otherwise come in small pieces. */
+  reserveOut(bytes: number): void {
+    if (this.#gone || bytes > LARGEST_BYTES) return;
+    if (this.#out === null || this.#used + bytes > this.#out.length) this.#outRoom(bytes);
+  }
+
   /** A piece of the reply for the place that leaves next; `fulfil` with nothing more ends it. */
   appendPart(request: Request, bytes: Buffer, from: number, to: number): void {
-    if (!request.muted) this.#append(bytes, from, to);
+    if (!request.muted && !this.#gone) this.#append(bytes, from, to);
   }
 
   /** A message that no command asked for; it never stands inside a reply. */

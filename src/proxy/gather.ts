@@ -17,6 +17,8 @@ export class Gather implements ReplyReceiver {
   readonly slot: Request;
   /** The whole reply of each part, in the order in which the parts were added. */
   readonly parts: Buffer[] = [];
+  /** The merging keeps no part, nor a view of one, beyond its own call. */
+  protected readonly mergesAtOnce: boolean = false;
   #cut: Buffer[][] = [];
   #due = 0;
   readonly #merge: (gather: Gather) => void;
@@ -42,7 +44,9 @@ export class Gather implements ReplyReceiver {
 
   onReply(request: Request, bytes: Buffer, from: number, to: number, last: boolean): void {
     const { tag } = request;
-    const piece = Buffer.from(bytes.subarray(from, to));
+    // The last part is merged before this call returns: where the merging keeps nothing, it need not be copied.
+    const view = bytes.subarray(from, to);
+    const piece = last && this.#due === 1 && this.mergesAtOnce ? view : Buffer.from(view);
     if (!last) {
       const pieces = this.#cut[tag];
       if (pieces === undefined) this.#cut[tag] = [piece];

@@ -110,6 +110,7 @@ let nextOf = new Int32Array(1024);
 /** Remembers which shard each key went to. */
 class OrderedGather extends Gather {
   readonly owners: Uint16Array;
+  protected override readonly mergesAtOnce = true;
   /** Part of each shard. */
   tags: Int32Array = tagOf;
 
@@ -129,7 +130,12 @@ function mergeInOrder(gather: Gather): void {
   const direct = client.isNext(slot);
   const head = Buffer.from(`*${owners.length}\r\n`, 'latin1');
   const pieces: Buffer[] = [head];
-  if (direct) client.appendPart(slot, head, 0, head.length);
+  if (direct) {
+    let bytes = head.length;
+    for (const part of parts) bytes += part.length;
+    client.reserveOut(bytes);
+    client.appendPart(slot, head, 0, head.length);
+  }
   for (let i = 0; i < owners.length; i += 1) {
     const tag = tags[owners[i] as number] as number;
     const part = parts[tag] as Buffer;

@@ -75,6 +75,15 @@ export class ReplyDecoder {
         continue;
       }
       if (this.#type === 0) {
+        if (bytes[i] === DOLLAR) {
+          const next = frameSimple(bytes, i, end);
+          if (next > 0) {
+            i = next;
+            this.#due -= 1;
+            if (this.#due === 0) return i;
+            continue;
+          }
+        }
         this.#type = bytes[i] as number;
         this.#number = 0;
         this.#negative = false;

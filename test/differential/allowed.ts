@@ -240,7 +240,7 @@ export const ALLOWED: readonly Allowed[] = [
   {
     name: 'clock-seconds',
     reason: 'A time that is left, or that lies relative to now, differs by the time between the two runs.',
-    commands: ['TTL', 'EXPIRETIME', 'LASTSAVE'],
+    commands: ['TTL', 'EXPIRETIME'],
     agree: (a, b) => close(a, b, CLOCK_MS / 1000),
   },
   {
@@ -301,7 +301,7 @@ export const ALLOWED: readonly Allowed[] = [
   {
     name: 'server-report',
     reason: 'Reports about a server speak of that server: its process, load, history and settings.',
-    commands: ['INFO', 'ROLE', 'SLOWLOG LEN', 'SLOWLOG GET', 'LOLWUT'],
+    commands: ['INFO', 'ROLE', 'LASTSAVE', 'SLOWLOG LEN', 'SLOWLOG GET', 'LOLWUT'],
     agree: sameShape,
   },
   {

@@ -73,6 +73,8 @@ export const SETS: readonly Production[] = [
 ];
 
 const BOUND = (d: Draw): Word => d.pick(['-inf', '+inf', d.int(-10, 30), `(${d.int(-10, 30)}`, 'abc']);
+/** Keys for ranges by name, which Redis leaves open where scores differ: nothing else writes to them, and that one score. */
+const EVEN = (d: Draw): string => `{${d.tag()}}even${d.int(0, 1)}`;
 const LEX = (d: Draw): Word => d.pick(['-', '+', '[m1', '(m5', '[5', 'm', '[z']);
 const WITH = (d: Draw): Word[] => d.maybe(0.5, 'WITHSCORES');
 const COMBINE = (d: Draw, keys: readonly Buffer[]): Word[] => [
@@ -99,7 +101,7 @@ export const SORTED_SETS: readonly Production[] = [
   rule(2, d => [d.pick(['ZRANK', 'ZREVRANK']), d.key('z'), d.member()]),
   rule(2, d => ['ZCARD', d.key('z')]),
   rule(1, d => ['ZCOUNT', d.key('z'), BOUND(d), BOUND(d)]),
-  rule(1, d => ['ZLEXCOUNT', d.key('z'), LEX(d), LEX(d)]),
+  exactRule(1, d => ['ZLEXCOUNT', EVEN(d), LEX(d), LEX(d)]),
   rule(3, d => [d.pick(['ZRANGE', 'ZREVRANGE']), d.key('z'), d.index(), d.index(), ...WITH(d)]),
   rule(2, d => [
     'ZRANGE',
@@ -110,14 +112,18 @@ export const SORTED_SETS: readonly Production[] = [
     ...d.some([], ['REV'], ['LIMIT', 1, 3]),
     ...WITH(d),
   ]),
-  rule(1, d => ['ZRANGE', d.key('z'), LEX(d), LEX(d), 'BYLEX', ...d.some([], ['REV'], ['LIMIT', 0, 2])]),
+  exactRule(1, d => ['ZRANGE', EVEN(d), LEX(d), LEX(d), 'BYLEX', ...d.some([], ['REV'], ['LIMIT', 0, 2])]),
   rule(1, d => [d.pick(['ZRANGEBYSCORE', 'ZREVRANGEBYSCORE']), d.key('z'), BOUND(d), BOUND(d), ...WITH(d)]),
-  rule(1, d => [d.pick(['ZRANGEBYLEX', 'ZREVRANGEBYLEX']), d.key('z'), LEX(d), LEX(d)]),
+  exactRule(3, d => ['ZADD', EVEN(d), ...d.many(1, 6, () => [0, d.member()])]),
+  exactRule(1, d => ['ZADD', EVEN(d), ...d.many(100, 150, () => [0, `w${d.int(0, 300)}`])]),
+  exactRule(0.5, d => ['ZREM', EVEN(d), d.member()]),
+  rule(0.3, d => [d.pick(['ZRANGEBYLEX', 'ZLEXCOUNT']), d.key('s'), LEX(d), LEX(d)]),
+  exactRule(1, d => [d.pick(['ZRANGEBYLEX', 'ZREVRANGEBYLEX']), EVEN(d), LEX(d), LEX(d)]),
   rule(1, d => ['ZRANGESTORE', ...d.keys('z', 2, 2), d.index(), d.index()]),
   rule(2, d => [d.pick(['ZPOPMIN', 'ZPOPMAX']), d.key('z'), ...d.some([], [d.int(0, 3)], [-1])]),
   rule(1, d => ['ZREMRANGEBYRANK', d.key('z'), d.index(), d.index()]),
   rule(1, d => ['ZREMRANGEBYSCORE', d.key('z'), BOUND(d), BOUND(d)]),
-  rule(1, d => ['ZREMRANGEBYLEX', d.key('z'), LEX(d), LEX(d)]),
+  exactRule(1, d => ['ZREMRANGEBYLEX', EVEN(d), LEX(d), LEX(d)]),
   rule(2, d => [d.pick(['ZUNION', 'ZINTER']), ...COMBINE(d, d.keys('z', 1, 3)), ...WITH(d)]),
   rule(2, d => [d.pick(['ZUNIONSTORE', 'ZINTERSTORE']), ...storeWords(d)]),
   rule(1, d => {

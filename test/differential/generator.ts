@@ -159,10 +159,12 @@ export class Generator {
     if (open && chance < 0.16) {
       this.#open[client] = null;
       this.#watched[client] = null;
-      return [this.#command([d.chance(0.85) ? d.pick(['EXEC', 'exec']) : 'DISCARD'])];
+      if (d.chance(0.15)) return [this.#command(['DISCARD'])];
+      // An EXEC that is wrong discards the transaction too.
+      return [this.#command(d.chance(0.97) ? [d.pick(['EXEC', 'exec'])] : ['EXEC', 'x'])];
     }
     if (open && chance < 0.175)
-      return [this.#command(d.some(['MULTI'], ['WATCH', 's1'], ['EXEC', 'x'], ['MULTI', 'x']))];
+      return [this.#command(d.some(['MULTI'], ['WATCH', 's1'], ['DISCARD', 'x'], ['MULTI', 'x']))];
     if (open) return [this.#drawn(true)];
     if (chance < 0.02) {
       const tag = this.#watched[client] ?? d.tag();

@@ -59,10 +59,11 @@ export async function run(options: RunOptions): Promise<RunReport> {
     commands += played.commands;
     keys += played.keys;
     if (played.failure === null) continue;
-    const fresh = played.failure.differences.filter(one => !failures.has(one.signature));
-    for (const one of fresh) failures.set(one.signature, text(one, played.failure, seed));
-    const [first] = fresh;
-    if (first !== undefined && options.shrinkMs > 0) {
+    // The first only: what the same step shows behind it may come of it.
+    const [first] = played.failure.differences;
+    if (first === undefined || failures.has(first.signature)) continue;
+    failures.set(first.signature, text(first, played.failure, seed));
+    if (options.shrinkMs > 0) {
       const small = await shrink(options, steps, first.signature);
       const lines = small.map(stepText).join('\n').split('\n');
       const shown = lines.length > SHOWN_LINES ? ['    …', ...lines.slice(-SHOWN_LINES)] : lines;

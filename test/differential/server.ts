@@ -101,7 +101,7 @@ export const CONNECTION: readonly Production[] = [
     'CLIENT',
     ...d.some(['PAUSE', 3], ['PAUSE', 3, 'WRITE'], ['PAUSE', 'abc'], ['REPLY', 'nope'], ['REPLY', 'ON']),
   ]),
-  exactRule(0.4, d => [
+  aloneRule(0.4, d => [
     'CLIENT',
     ...d.some(['SETINFO', 'lib-name', 'test'], ['NO-TOUCH', 'ON'], ['UNBLOCK', 99_999_999]),
   ]),

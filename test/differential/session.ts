@@ -189,7 +189,7 @@ export class Session {
   #trackBlock(pair: Pair, name: string, command: Command, reply: Reply, open: boolean): boolean {
     const fine = reply.type !== '-';
     if (name === 'MULTI' && fine) return true;
-    const ended = open && ((name === 'EXEC' && command.args.length === 1) || (name === 'DISCARD' && fine));
+    const ended = open && (name === 'EXEC' || (name === 'DISCARD' && fine));
     if (ended || (name === 'RESET' && fine)) {
       pair.block = [];
       return false;
@@ -238,7 +238,7 @@ export class Session {
     const queued = pair.queued;
     if (name === 'MULTI' && reference.type === '+') pair.queued ??= [];
     else if (queued !== null && reference.raw.toString() === '+QUEUED\r\n') queued.push(one.command);
-    else if ((name === 'EXEC' && one.command.args.length === 1) || name === 'DISCARD' || name === 'RESET') {
+    else if (name === 'EXEC' || name === 'DISCARD' || name === 'RESET') {
       if (name !== 'DISCARD' || reference.type === '+') pair.queued = null;
       if (name === 'EXEC' && queued !== null) {
         this.#judgeBlock(queued, one, subject, reference);
@@ -363,7 +363,10 @@ export class Session {
       const got: Buffer[] = [];
       const [clear, ...pushes] = step.pushes as [Command, ...Command[]];
       for (const client of [step.client, ...step.waiters.map(waiter => waiter.client)]) {
-        await this.#pair(client)[side].ask('SELECT', '0');
+        const pair = this.#pair(client);
+        await pair[side].ask('UNWATCH');
+        await pair[side].ask('SELECT', '0');
+        pair.block = [];
       }
       got.push(await this.#askOne(this.#pair(step.client)[side], clear));
       for (const waiter of step.waiters) {

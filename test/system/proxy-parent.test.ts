@@ -229,11 +229,10 @@ describe('the parent', () => {
     stand = await Stand.start({ proxy: { grace: '30s' } });
     const pids = stand.pids();
     const blocked = await RawClient.open(stand.port);
-    blocked.send(frame('BLPOP', 'nothing', '0'));
-    await until(
-      'the client waits',
-      async () => (await stand.metric('ringside_commands_total{class="exclusive"}')) === 1,
-    );
+    // A script that keeps its node busy: a client that merely waits for data would be let go.
+    const busy = "local from = redis.call('TIME')[1] while redis.call('TIME')[1] - from < 4 do end return 1";
+    blocked.send(frame('EVAL', busy, '0'));
+    await until('the script runs', async () => (await stand.metric('ringside_commands_total{class="write"}')) === 1);
     const before = performance.now();
     stand.signal('SIGTERM');
     await until('it is draining', () => stand.log.includes('"draining"'));

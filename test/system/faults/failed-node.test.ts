@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { frame, RawClient } from './raw-client.ts';
 import { Stand, sleep, until } from './stand.ts';
 
-const HOLD_MS = 1_000;
+const HOLD_MS = 2_000;
 const TIMEOUT_MS = 1_500;
 
 let stand: Stand;

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { frame, RawClient } from './raw-client.ts';
 import { Stand, type StandOptions, sleep } from './stand.ts';
 
@@ -18,8 +18,19 @@ async function converse(port: number, ...commands: string[][]): Promise<string> 
 /** What tells that the lanes of both protocols are as new ones: right database, no subscription, replies as asked. */
 async function expectLanesUnharmed(stand: Stand): Promise<void> {
   const keys = Array.from({ length: 60 }, (_, i) => `lane:${i}`);
+  for (const node of stand.nodes) {
+    expect(await node.ask(one => one.client('LIST'))).not.toMatch(/ name=x /);
+  }
+  const plain = await converse(
+    stand.port,
+    ...keys.map(key => ['HSET', key, 'f', 'v']),
+    ...keys.map(key => ['HGETALL', key]),
+  );
+  expect(plain).toBe(':1\r\n'.repeat(60) + '*2\r\n$1\r\nf\r\n$1\r\nv\r\n'.repeat(60));
+  await converse(stand.port, ['DEL', ...keys]);
   for (const protocol of [2, 3]) {
     const redis = stand.client({ protocol });
+    const begun = performance.now();
     expect(await redis.mset(new Map(keys.map(key => [key, key + protocol])))).toBe('OK');
     expect(await redis.mget(keys)).toEqual(keys.map(key => key + protocol));
     let total = 0;
@@ -34,6 +45,8 @@ async function expectLanesUnharmed(stand: Stand): Promise<void> {
     }
     expect(total).toBe(60);
     expect(await redis.del(...keys)).toBe(60);
+    // A lane on which replies were switched off stands still until it is given up.
+    expect(performance.now() - begun).toBeLessThan(3_000);
     redis.disconnect();
   }
 }
@@ -136,12 +149,12 @@ describe('transactions: split', () => {
   let stand: Stand;
   let keys: string[];
 
-  beforeAll(async () => {
+  beforeEach(async () => {
     stand = await Stand.start({ proxy: { transactions: 'split', limits: { exclusive: 2 } } });
     keys = await stand.keyPerShard();
   });
 
-  afterAll(async () => {
+  afterEach(async () => {
     await stand?.stop();
   });
 
