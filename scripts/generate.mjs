@@ -7,9 +7,6 @@ import path from 'node:path';
 import { ensureBuilt } from './build.mjs';
 import { ensureNodeVersion, ensureNpmPackages, root, runScript, say } from './setup.mjs';
 
-/** The part of the README between its two marks. */
-const MARKED = /(<!-- reference: begin -->)[\s\S]*(<!-- reference: end -->)/;
-
 await runScript(async () => {
   ensureNodeVersion();
   await ensureNpmPackages();
@@ -19,11 +16,12 @@ await runScript(async () => {
   const { settingsReference } = await import('../dist/config/reference.js');
   write('config/ringside.yaml', sampleSettings());
   write('config/ringside.schema.json', `${JSON.stringify(editorSchema(), null, 2)}\n`);
+  const { metricsReference } = await import('../dist/telemetry/metrics.js');
+  const { withGenerated } = await import('../dist/config/generated-part.js');
   const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
-  write('README.md', readme.replace(MARKED, (_, begin, end) => `${begin}\n${settingsReference()}\n${end}`));
+  const withSettings = withGenerated(readme, 'reference', settingsReference());
+  write('README.md', withGenerated(withSettings, 'metrics', metricsReference()));
 });
-
-
 
 function write(name, text) {
   writeFileSync(path.join(root, name), text);

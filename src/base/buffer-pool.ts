@@ -56,9 +56,13 @@ export class BufferPool {
     return this.heldBytes - this.largeBytes - this.unreadBytes < this.boundBytes;
   }
 
-  /** Whether a single command of so many bytes may be taken: the only large one always, others within the bound. */
-  admitsLarge(bytes: number): boolean {
-    return this.largeBytes === 0 || this.heldBytes - this.unreadBytes + bytes <= this.boundBytes;
+  /**
+   * Whether a single command may take so many bytes, of which it holds `owned` already (in one buffer, to be given back
+   * for a larger one): the only large one always, others within the bound.
+   */
+  admitsLarge(bytes: number, owned = 0): boolean {
+    const largeOfOthers = this.largeBytes - (owned > LARGEST_BYTES ? owned : 0);
+    return largeOfOthers === 0 || this.heldBytes - owned - this.unreadBytes + bytes <= this.boundBytes;
   }
 }
 

@@ -1,4 +1,4 @@
-import type { BufferPool } from '../base/buffer-pool.ts';
+import { type BufferPool, LARGEST_BYTES } from '../base/buffer-pool.ts';
 import { Arguments } from './arguments.ts';
 import { splitInline } from './inline.ts';
 import { CR, DOLLAR, LF, NINE, STAR, ZERO } from './protocol.ts';
@@ -43,8 +43,10 @@ export class CommandDecoder {
   #found = 0;
   #cursor = 0;
   #own: Arguments | null = null;
-  /** The large argument at hand was let in once; it is not asked again at every chunk. */
-  #admitted = false;
+  /** A command that has grown large is let in once for so many bytes; it is not asked again at every chunk. */
+  #admittedBytes = 0;
+  /** The argument that is waited for is itself large, so that no more than it is known to come. */
+  #largeArgument = false;
   /** Bytes of a command that is being thrown away because there was no room for it. */
   #discard = 0;
 
@@ -71,25 +73,18 @@ export class CommandDecoder {
 
   /** Ends a read: copies what is not used up yet out of the shared buffer. */
   keepRest(): void {
-    if (this.#rest !== null) {
-      if (this.#from === this.#end) this.#dropRest();
-      return;
-    }
     const left = this.#end - this.#from;
-    if (left === 0) {
-      this.#bytes = EMPTY;
-      this.#from = 0;
-      this.#end = 0;
-      return;
-    }
-    const rest = this.#pool.acquire(this.#roomFor(left));
-    this.#bytes.copy(rest, 0, this.#from, this.#end);
-    this.#rest = rest;
-    this.#bytes = rest;
-    this.#cursor -= this.#from;
-    this.#shiftOwn(this.#from);
-    this.#from = 0;
-    this.#end = left;
+    if (left === 0) return this.#dropRest();
+    const rest = this.#rest;
+    const room = this.#roomFor(left);
+    // What follows a large value need not keep the large buffer.
+    if (rest !== null && (rest.length <= LARGEST_BYTES || room > rest.length / 4)) return;
+    const kept = this.#pool.acquire(room);
+    this.#bytes.copy(kept, 0, this.#from, this.#end);
+    if (rest !== null) this.#pool.release(rest);
+    this.#rest = kept;
+    this.#bytes = kept;
+    this.#moveToFront(left);
   }
 
   /** Frames the next command. */
@@ -103,7 +98,11 @@ export class CommandDecoder {
         if (this.#discard > 0) return Framed.Incomplete;
         continue;
       }
-      if (available < this.#need || available === 0) return Framed.Incomplete;
+      if (available === 0) {
+        this.#dropRest();
+        return Framed.Incomplete;
+      }
+      if (available < this.#need) return Framed.Incomplete;
       const first = this.#bytes[this.#from];
       const result = first === STAR ? this.#frameArray() : this.#frameInline();
       if (result !== Framed.Again) return result;
@@ -126,18 +125,15 @@ export class CommandDecoder {
     }
     const owned = this.#rest;
     this.#rest = null;
-    this.#bytes = EMPTY;
-    this.#from = 0;
-    this.#end = 0;
+    this.#dropRest();
     return owned;
   }
 
   /** Gives every buffer back: the client is gone. */
   close(): void {
-    if (this.#rest !== null) this.#dropRest();
-    this.#end = 0;
-    this.#from = 0;
-    this.#own = null;
+    this.#dropRest();
+    this.#forget();
+    this.#discard = 0;
   }
 
   #frameArray(): Framed {
@@ -150,12 +146,14 @@ export class CommandDecoder {
     if (announced === 0) {
       at = this.#from + 1;
       const lineEnd = readNumber(bytes, at, end);
-      if (lineEnd < 0) return this.#badLine(lineEnd, at, end, 'too big mbulk count string', 'invalid multibulk length');
+      if (lineEnd === LINE_BAD) return this.#malformed('invalid multibulk length');
+      if (lineEnd === LINE_INCOMPLETE) return this.#unfinishedCount(end);
       const count = parsedNumber;
       if (count > this.#limits.arguments) return this.#malformed('invalid multibulk length');
       if (count > 10 && !this.authenticated) return this.#malformed('unauthenticated multibulk length');
       if (count <= 0) {
         this.#from = lineEnd;
+        this.#forget();
         return Framed.Again;
       }
       announced = count;
@@ -179,9 +177,9 @@ export class CommandDecoder {
       if (length > 16384 && !this.authenticated) return this.#malformed('unauthenticated bulk length');
       const after = body + length + 2;
       if (after > end) {
-        if (length > LARGE_BYTES && !this.#admitted && !this.#pool.admitsLarge(after - this.#from))
-          return this.#refuse(announced, found, after);
-        this.#admitted = length > LARGE_BYTES;
+        this.#largeArgument = length > LARGE_BYTES;
+        if (after - this.#from > MOST_COMMAND_BYTES) return this.#malformed(TOO_LARGE);
+        if (!this.#admits(after - this.#from)) return this.#refuse(announced, found, after);
         return this.#suspend(args, announced, found, at, after);
       }
       if (found === args.starts.length) {
@@ -225,9 +223,8 @@ export class CommandDecoder {
     return Framed.Command;
   }
 
-  #badLine(code: number, at: number, end: number, tooLong: string, bad: string): Framed {
-    if (code === LINE_BAD) return this.#malformed(bad);
-    if (end - at > this.#limits.inlineBytes) return this.#malformed(tooLong);
+  #unfinishedCount(end: number): Framed {
+    if (end - this.#from > this.#limits.inlineBytes) return this.#malformed('too big mbulk count string');
     this.#need = end - this.#from + 1;
     return Framed.Incomplete;
   }
@@ -250,10 +247,21 @@ export class CommandDecoder {
     return Framed.Incomplete;
   }
 
+  /**
+   * Whether the command at hand may grow to so many bytes. A large argument is asked for whole; many small ones are
+   * asked for in steps that double, as their buffer does.
+   */
+  #admits(bytes: number): boolean {
+    if (bytes <= LARGE_BYTES || bytes <= this.#admittedBytes) return true;
+    if (!this.#pool.admitsLarge(bytes, this.#rest === null ? 0 : this.#rest.length)) return false;
+    this.#admittedBytes = this.#largeArgument ? bytes : bytes * 2;
+    return true;
+  }
+
   /** No room for so large a command: its bytes are read into nothing, then an error is owed. */
   #refuse(announced: number, found: number, after: number): Framed {
     // What follows this argument is unknown; only when it is the last is the end of the command known.
-    if (found + 1 !== announced) return this.#malformed('too little memory for so large a command');
+    if (found + 1 !== announced) return this.#malformed(TOO_LARGE);
     this.#discard = after - this.#end;
     this.#from = this.#end;
     this.#forget();
@@ -271,7 +279,8 @@ export class CommandDecoder {
     this.#found = 0;
     this.#cursor = 0;
     this.#own = null;
-    this.#admitted = false;
+    this.#admittedBytes = 0;
+    this.#largeArgument = false;
   }
 
   #append(chunk: Buffer, length: number): void {
@@ -287,10 +296,7 @@ export class CommandDecoder {
         this.#rest = larger;
         rest = larger;
       }
-      this.#cursor -= this.#from;
-      this.#shiftOwn(this.#from);
-      this.#from = 0;
-      this.#end = kept;
+      this.#moveToFront(kept);
     }
     chunk.copy(rest, this.#end, 0, length);
     this.#bytes = rest;
@@ -300,21 +306,27 @@ export class CommandDecoder {
   /** A value of known length gets a buffer of that length at once; anything else grows by doubling. */
   #roomFor(bytes: number): number {
     if (this.#need > bytes) return this.#need;
-    return bytes > LARGE_BYTES ? bytes * 2 : bytes;
+    return bytes > LARGE_BYTES && !this.#largeArgument ? bytes * 2 : bytes;
   }
 
-  #shiftOwn(by: number): void {
+  /** The command at hand was moved to the start of its buffer, with all `kept` bytes of it. */
+  #moveToFront(kept: number): void {
+    const by = this.#from;
     const own = this.#own;
-    if (own === null || by === 0) return;
-    for (let i = 0; i < this.#found; i += 1) own.starts[i] = (own.starts[i] as number) - by;
+    if (own !== null) for (let i = 0; i < this.#found; i += 1) own.starts[i] = (own.starts[i] as number) - by;
+    this.#cursor -= by;
+    this.#from = 0;
+    this.#end = kept;
   }
 
+  /** Nothing is left to be framed: holds no buffer, nor the last command, whose buffer may be a large one. */
   #dropRest(): void {
-    this.#pool.release(this.#rest as Buffer);
+    if (this.#rest !== null) this.#pool.release(this.#rest);
     this.#rest = null;
     this.#bytes = EMPTY;
     this.#from = 0;
     this.#end = 0;
+    this.args = SHARED_ARGUMENTS;
   }
 }
 
@@ -350,6 +362,10 @@ const RESUME_FROM = 32;
 const EMPTY = Buffer.alloc(0);
 /** Every decoder frames short commands here: they are used up before another client's bytes are looked at. */
 const SHARED_ARGUMENTS = new Arguments(1024);
+
+/** Longest command, as Redis has it by default (`client-query-buffer-limit`). */
+const MOST_COMMAND_BYTES = 1024 * 1024 * 1024 + 64 * 1024;
+const TOO_LARGE = 'too little memory for so large a command';
 
 const LINE_INCOMPLETE = -1;
 const LINE_BAD = -2;
