@@ -9,12 +9,12 @@ import cluster from 'node:cluster';
 import type { Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Backoff } from '../base/backoff.ts';
+import { LineLog } from '../base/line-log.ts';
 import { Random } from '../base/random.ts';
 import type { Config, ListenAddress } from '../config/config.ts';
 import { countersOf, mergeSamples, type Samples } from '../telemetry/samples.ts';
 import { type ControlResult, listenForControl } from './control-socket.ts';
 import { LiveSettings } from './live-settings.ts';
-import { ParentLog } from './parent-log.ts';
 import { SettingsFailure, type SettingsReading } from './settings-reader.ts';
 import { type WorkerExit, WorkerFailure, WorkerHandle } from './worker-handle.ts';
 import type { Question, Readiness, WorkerAnswer } from './worker-protocol.ts';
@@ -43,7 +43,7 @@ export function runProxyParent(configFile: string): Promise<number> {
 class ProxyParent {
   readonly #configFile: string;
   readonly #settings: LiveSettings;
-  readonly #log = new ParentLog();
+  readonly #log = new LineLog('proxy');
   /** The generation that serves. */
   #current: WorkerHandle[] = [];
   /** Every worker process there is, those that start or are drained included. */
@@ -341,7 +341,7 @@ class ProxyParent {
 /** Flags for the workers' V8. The young generation is kept small: it is most of what an idle worker would hold. */
 function workerFlags(): string[] {
   const given = process.env['RINGSIDE_WORKER_FLAGS'];
-  return given === undefined ? ['--max-semi-space-size=4'] : given.split(' ').filter(flag => flag !== '');
+  return given === undefined ? ['--max-semi-space-size=2'] : given.split(' ').filter(flag => flag !== '');
 }
 
 /** What a process ends with that could not go on for this reason. */

@@ -6,7 +6,7 @@
  */
 import { unlinkSync } from 'node:fs';
 import type { Server } from 'node:http';
-import { createLog, type Logger } from '../base/log.ts';
+import { LineLog, type Log } from '../base/line-log.ts';
 import type { Config, HostPort, ListenAddress } from '../config/config.ts';
 import { type ProxyWorker, runProxyWorker } from '../downstream/proxy-worker.ts';
 import { ProcessCells } from '../telemetry/process-cells.ts';
@@ -25,7 +25,7 @@ export function runWorkerProcess(): void {
 }
 
 class WorkerProcess {
-  readonly #log: Logger = createLog('proxy');
+  readonly #log: Log = new LineLog('proxy');
   readonly #link: ParentLink;
   readonly #cells = new ProcessCells();
   #config: Config | null = null;

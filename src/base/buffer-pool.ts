@@ -7,7 +7,7 @@
 export class BufferPool {
   /** Bytes lent at this moment, of whatever size. */
   heldBytes = 0;
-  /** Of those, in buffers above 64 KiB: single large commands, most of all. */
+  /** Of those, in buffers above 1 MiB: single large commands, most of all. */
   largeBytes = 0;
   /** Of those, in replies that their clients have yet to read; counted by the sessions. */
   unreadBytes = 0;
@@ -25,7 +25,7 @@ export class BufferPool {
   acquire(bytes: number): Buffer {
     if (bytes > LARGEST_BYTES) {
       this.heldBytes += bytes;
-      this.largeBytes += bytes;
+      if (bytes > LARGE_BYTES) this.largeBytes += bytes;
       return Buffer.allocUnsafeSlow(bytes);
     }
     const size = sizeClass(bytes);
@@ -43,7 +43,7 @@ export class BufferPool {
   release(buffer: Buffer): void {
     this.heldBytes -= buffer.length;
     if (buffer.length > LARGEST_BYTES) {
-      this.largeBytes -= buffer.length;
+      if (buffer.length > LARGE_BYTES) this.largeBytes -= buffer.length;
       return;
     }
     if (this.#freeBytes + buffer.length > KEEP_BYTES) return;
@@ -61,11 +61,13 @@ export class BufferPool {
    * for a larger one): the only large one always, others within the bound.
    */
   admitsLarge(bytes: number, owned = 0): boolean {
-    const largeOfOthers = this.largeBytes - (owned > LARGEST_BYTES ? owned : 0);
+    const largeOfOthers = this.largeBytes - (owned > LARGE_BYTES ? owned : 0);
     return largeOfOthers === 0 || this.heldBytes - owned - this.unreadBytes + bytes <= this.boundBytes;
   }
 }
 
+/** A command with so many bytes in one argument must be admitted by itself. */
+export const LARGE_BYTES = 1024 * 1024;
 const SMALLEST_SHIFT = 12;
 const LARGEST_SHIFT = 16;
 const SMALLEST_BYTES = 1 << SMALLEST_SHIFT;

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
-import tls from 'node:tls';
+import type { TlsOptions } from 'node:tls';
 import type { ListenAddress, TlsServer } from '../config/config.ts';
 import { overloaded } from '../proxy/failures.ts';
 import type { Proxy } from '../proxy/proxy.ts';
@@ -51,7 +51,7 @@ export class Listener {
     for (const session of this.#sessions) session.sweep(nowMs);
   }
 
-  #listenAt(address: ListenAddress, secure: TlsServer | null): Promise<void> {
+  async #listenAt(address: ListenAddress, secure: TlsServer | null): Promise<void> {
     // A client may close its half when it has said all: it still gets its answers.
     const options = { noDelay: true, allowHalfOpen: true };
     const unixPath = address.kind === 'unix' ? address.path : '';
@@ -59,16 +59,16 @@ export class Listener {
     const server =
       secure === null || address.kind === 'unix'
         ? net.createServer(options, onConnection)
-        : tls.createServer({ ...options, ...serverOptions(secure) }, onConnection);
+        : (await import('node:tls')).createServer({ ...options, ...serverOptions(secure) }, onConnection);
     server.on('tlsClientError', () => {
       this.#proxy.metrics.clients.refused += 1;
     });
-    return new Promise((resolve, reject) => {
+    await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       const where = address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port };
       server.listen({ ...where, backlog: BACKLOG }, () => {
         server.off('error', reject);
-        server.on('error', error => this.#proxy.log.error({ err: error }, `listening failed: ${error.message}`));
+        server.on('error', error => this.#proxy.log.error(`listening failed: ${error.message}`));
         this.#servers.push(server);
         resolve();
       });
@@ -97,8 +97,7 @@ export class Listener {
   #onEnd(session: Session): void {
     if (!this.#sessions.delete(session)) return;
     const { client } = session;
-    this.#proxy.clients.delete(client.id);
-    this.#proxy.subscriptions.forget(client);
+    this.#proxy.forget(client);
     this.#proxy.metrics.clients.connected -= 1;
     if (this.#sessions.size === 0) this.#onEmpty?.();
   }
@@ -107,7 +106,7 @@ export class Listener {
 /** Connections that wait to be accepted, as Redis has it by default (`tcp-backlog`). */
 const BACKLOG = 511;
 
-function serverOptions(secure: TlsServer): tls.TlsOptions {
+function serverOptions(secure: TlsServer): TlsOptions {
   return {
     cert: readFileSync(secure.cert),
     key: readFileSync(secure.key),

@@ -1,4 +1,4 @@
-import type { Logger } from '../base/log.ts';
+import type { Log } from '../base/line-log.ts';
 import { Random } from '../base/random.ts';
 import type { Config } from '../config/config.ts';
 import { Proxy } from '../proxy/proxy.ts';
@@ -7,7 +7,7 @@ import { feedToken } from '../topology/credentials.ts';
 import { type FeedEvent, TopologyFeed } from '../topology/feed.ts';
 import { LastKnownTopology } from '../topology/last-known.ts';
 import { initialTopology, type Topology } from '../topology/snapshot.ts';
-import { secureOptions } from '../upstream/secure.ts';
+import { type Secure, secureLinks } from '../upstream/secure.ts';
 import { Listener } from './listener.ts';
 
 /**
@@ -30,15 +30,16 @@ export interface ProxyWorker {
   reload(config: Config): void;
 }
 
-export async function runProxyWorker(config: Config, log: Logger): Promise<ProxyWorker> {
+export async function runProxyWorker(config: Config, log: Log): Promise<ProxyWorker> {
   const memory = new LastKnownTopology(config.proxy.stateDir, config.cluster);
   const { topology: remembered, problem } = await memory.load();
   if (problem !== null) log.warn(`the last known topology is not used: ${problem}`);
-  return new Worker(config, log, memory, remembered ?? initialTopology(config), remembered?.version ?? 0);
+  const secure = await secureLinks(config.nodeAccess.tls);
+  return new Worker(config, log, memory, remembered, secure);
 }
 
 class Worker implements ProxyWorker {
-  readonly #log: Logger;
+  readonly #log: Log;
   readonly #memory: LastKnownTopology;
   readonly #proxy: Proxy;
   readonly #listener: Listener;
@@ -48,16 +49,16 @@ class Worker implements ProxyWorker {
   #peer = '';
   #lastRefusal = '';
 
-  constructor(config: Config, log: Logger, memory: LastKnownTopology, topology: Topology, knownVersion: number) {
+  constructor(config: Config, log: Log, memory: LastKnownTopology, remembered: Topology | null, secure: Secure | null) {
     this.#log = log;
     this.#memory = memory;
-    this.#proxy = new Proxy(config, topology, secureOptions(config.nodeAccess.tls), this.#metrics, log);
+    this.#proxy = new Proxy(config, remembered ?? initialTopology(config), secure, this.#metrics, log);
     this.#listener = new Listener(this.#proxy);
     this.#feed = new TopologyFeed({
       peers: config.supervisor.peers,
       token: feedToken(config.secret, config.cluster),
       cluster: config.cluster,
-      knownVersion,
+      knownVersion: remembered?.version ?? 0,
       random: new Random((Math.random() * 2 ** 32) >>> 0),
       onTopology: next => this.#onTopology(next),
       onEvent: event => this.#onFeedEvent(event),

@@ -118,6 +118,7 @@ export class Session implements Flushable, ClientPort {
     this.#proxy.metrics.closed[CLOSED_CELL[reason]] += 1;
     this.#proxy.pool.unreadBytes -= this.#unread;
     this.#unread = 0;
+    if (this.#readingPaused) this.#proxy.metrics.clients.paused -= 1;
     this.client.close();
     this.#decoder.close();
     this.#socket.destroy();

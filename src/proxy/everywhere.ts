@@ -77,20 +77,28 @@ function mergeArrays(gather: Gather): void {
   gather.client.fulfil(gather.slot, Buffer.concat([Buffer.from(`*${count}\r\n`), ...bodies]));
 }
 
-/** RANDOMKEY: a shard drawn in proportion to its number of keys, then a key of it. */
+/**
+ * RANDOMKEY: a shard drawn in proportion to its number of keys, then a key of it. The nodes are asked twice, so the
+ * client's next command waits: it must not come in between.
+ */
 function sendRandomKey(proxy: Proxy, client: Client): Verdict {
   const slot = client.reserve();
+  client.held = true;
+  const answer = (reply: Buffer): void => {
+    client.fulfil(slot, reply);
+    client.release();
+  };
   const draw = (sizes: Gather): void => {
     const failed = sizes.error;
-    if (failed !== null) return client.fulfil(slot, failed);
+    if (failed !== null) return answer(failed);
     const counts = sizes.parts.map(part => Number(part.toString('latin1', 1, part.length - 2)));
     let place = proxy.random() * counts.reduce((sum, count) => sum + count, 0);
     const index = counts.findIndex(count => {
       place -= count;
       return place < 0;
     });
-    if (index < 0 || client.gone) return client.fulfil(slot, nil(client.protocol));
-    const drawn = new Gather(client, slot, one => client.fulfil(slot, one.parts[0] as Buffer));
+    if (index < 0 || client.gone) return answer(nil(client.protocol));
+    const drawn = new Gather(client, slot, one => answer(one.parts[0] as Buffer));
     sendParts(proxy, drawn, [proxy.shards[index] as Shard], RANDOMKEY, false);
   };
   sendParts(proxy, new Gather(client, slot, draw), proxy.shards, DBSIZE, false);

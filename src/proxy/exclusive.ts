@@ -2,10 +2,10 @@ import { timeoutAt, timeoutUnitMs } from '../commands/blocking.ts';
 import type { CommandRow } from '../commands/row.ts';
 import type { Arguments } from '../resp/arguments.ts';
 import { encodeCommand } from '../resp/encoder.ts';
-import { SHARED } from '../resp/protocol.ts';
+import { MINUS, SHARED } from '../resp/protocol.ts';
 import type { Lane } from '../upstream/lane.ts';
 import { acquireRequest, Failure, type ReplyReceiver, type Request, releaseRequest } from '../upstream/request.ts';
-import type { Client, Watch } from './client.ts';
+import type { Borrowed, Client, Watch } from './client.ts';
 import { failureReply, overloaded } from './failures.ts';
 import { refuse, Verdict } from './forward.ts';
 import type { Proxy } from './proxy.ts';
@@ -35,7 +35,8 @@ export function beginBlocking(proxy: Proxy, client: Client, row: CommandRow, arg
  * One command that waits on a node, until it is answered, its client leaves, or its connection is lost.
  *
  * Lost while it waited: a read (XREAD) is begun again with the time that is left. What takes elements away may have
- * been served in that very moment, so it is told as uncertain.
+ * been served in that very moment, so it is told as uncertain; unless the node said, as it was made a replica, that it
+ * served nobody: then it is begun again too.
  */
 class BlockedCommand implements ReplyReceiver {
   lane: Lane;
@@ -77,6 +78,15 @@ class BlockedCommand implements ReplyReceiver {
   }
 
   onReply(request: Request, bytes: Buffer, from: number, to: number, last: boolean): void {
+    if (last && !this.#slot.started && isDemotion(bytes, from, to)) {
+      // The node is primary no more and has served nobody who waited: nothing is lost by waiting elsewhere.
+      releaseRequest(request);
+      if (this.#client.gone || this.#beginAgain()) return;
+      this.#client.fulfil(this.#slot, Buffer.from(bytes.subarray(from, to)));
+      this.#end(false);
+      return;
+    }
+    if (!last) this.#slot.started = true;
     this.#client.onReply(this.#slot, bytes, from, to, last);
     if (!last) return;
     releaseRequest(request);
@@ -142,7 +152,13 @@ export function lendFor(proxy: Proxy, client: Client, shard: Shard, watch: Watch
   }
   client.watch = null;
   client.settle();
-  const borrowed = { lane, shard: shard.index, cancel: () => shard.giveBack(lane, false) };
+  const borrowed: Borrowed = {
+    lane,
+    get shard(): number {
+      return shard.index;
+    },
+    cancel: () => shard.giveBack(lane, false),
+  };
   client.borrowed = borrowed;
   return {
     lane,
@@ -167,6 +183,7 @@ export function sendWatch(proxy: Proxy, client: Client, args: Arguments, shard: 
     client.reply(SHARED.ok);
     return Verdict.Done;
   }
+  const isFirst = client.watch === null;
   client.watch ??= { lane, shard: shard.index, drop: () => shard.giveBack(lane, false) };
   client.settle();
   client.held = true;
@@ -174,6 +191,7 @@ export function sendWatch(proxy: Proxy, client: Client, args: Arguments, shard: 
   const slot = client.reserve();
   const receiver: ReplyReceiver = {
     onReply(request, bytes, from, to, last) {
+      if (!last) slot.started = true;
       client.onReply(slot, bytes, from, to, last);
       if (!last) return;
       releaseRequest(request);
@@ -186,15 +204,22 @@ export function sendWatch(proxy: Proxy, client: Client, args: Arguments, shard: 
       const reply = failureReply(failure === Failure.Uncertain ? Failure.Down : failure, detail);
       client.port.onError(reply);
       client.fulfil(slot, reply);
-      client.watch?.drop();
-      client.watch = null;
-      client.settle();
+      // Keys that were watched before are not watched any more: the lost connection stays, so that EXEC will fail.
+      if (isFirst) dropWatch(client);
       client.release();
     },
   };
   lane.send(acquireRequest(receiver, client, true, proxy.nowMs), args.bytes, args.from, args.to);
   return Verdict.Done;
 }
+
+/** What a node tells everybody who waits on it when it is made a replica (`disconnectAllBlockedClients`, blocked.c). */
+function isDemotion(bytes: Buffer, from: number, to: number): boolean {
+  if (bytes[from] !== MINUS || to - from < DEMOTION.length) return false;
+  return bytes.compare(DEMOTION, 0, DEMOTION.length, from, from + DEMOTION.length) === 0;
+}
+
+const DEMOTION = Buffer.from('-UNBLOCKED force unblock');
 
 function refuseWatchInMulti(client: Client): Verdict {
   client.reply(Buffer.from('-ERR WATCH inside MULTI is not allowed\r\n'));

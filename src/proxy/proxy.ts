@@ -1,16 +1,18 @@
-import type { ConnectionOptions } from 'node:tls';
 import { BufferPool } from '../base/buffer-pool.ts';
 import { coarse, tick } from '../base/coarse-clock.ts';
-import type { Logger } from '../base/log.ts';
+import type { Log } from '../base/line-log.ts';
 import { Random } from '../base/random.ts';
 import { CommandTable } from '../commands/table.ts';
 import type { Config } from '../config/config.ts';
+import { murmur3 } from '../ring/hash.ts';
 import { createRing, type Ring } from '../ring/ring.ts';
 import type { ProxyMetrics } from '../telemetry/proxy-cells.ts';
 import type { Topology, TopologyNode, TopologyShard } from '../topology/snapshot.ts';
+import { Failure } from '../upstream/request.ts';
+import type { Secure } from '../upstream/secure.ts';
 import type { Client } from './client.ts';
 import { ScriptCache } from './script-cache.ts';
-import { type PrimaryAddress, Shard, type ShardSettings } from './shard.ts';
+import { type PrimaryAddress, Shard, type ShardSettings, type ShardTiming } from './shard.ts';
 import { Slowlog } from './slowlog.ts';
 import { SubscriptionHub } from './subscriptions.ts';
 
@@ -22,7 +24,9 @@ import { SubscriptionHub } from './subscriptions.ts';
  */
 export class Proxy {
   config: Config;
-  readonly log: Logger;
+  /** `config.proxy.limits`: the same object for ever, since decoders hold on to it; what is in it may change. */
+  readonly limits: Config['proxy']['limits'];
+  readonly log: Log;
   readonly table = CommandTable.fromSnapshot();
   readonly pool: BufferPool;
   readonly metrics: ProxyMetrics;
@@ -32,6 +36,8 @@ export class Proxy {
   readonly subscriptions: SubscriptionHub;
   readonly startedWallMs = Date.now();
   ring: Ring;
+  /** A number, 32 bits without sign, that is another one wherever keys have other owners. */
+  ringHash: number;
   shards: Shard[] = [];
   topology: Topology;
   /** CLIENT PAUSE: until when, and whether reads go on; 0 when nobody paused. */
@@ -41,16 +47,9 @@ export class Proxy {
   #pauseTimer: NodeJS.Timeout | null = null;
   #lastClientId = 0;
   readonly #random = new Random((Math.random() * 2 ** 32) >>> 0);
-  readonly #secure: ConnectionOptions | null;
+  readonly #secure: Secure | null;
 
-  constructor(
-    config: Config,
-    topology: Topology,
-    secure: ConnectionOptions | null,
-    metrics: ProxyMetrics,
-    log: Logger,
-  ) {
-    this.config = config;
+  constructor(config: Config, topology: Topology, secure: Secure | null, metrics: ProxyMetrics, log: Log) {
     this.log = log;
     this.metrics = metrics;
     this.#secure = secure;
@@ -58,6 +57,9 @@ export class Proxy {
     this.slowlog = new Slowlog(config.proxy.slowlog);
     this.topology = topology;
     this.ring = createRing(topology.ring, topology.shards);
+    this.ringHash = hashOf(describeRing(topology));
+    this.limits = { ...config.proxy.limits };
+    this.config = this.#withLimits(config);
     this.subscriptions = new SubscriptionHub(this);
     this.shards = topology.shards.map((shard, index) => this.#createShard(shard, index, topology));
     metrics.topology.version = topology.version;
@@ -90,25 +92,44 @@ export class Proxy {
     const before = this.topology;
     this.topology = topology;
     this.metrics.topology.version = topology.version;
-    if (sameRing(before, topology)) {
+    if (describeRing(before) === describeRing(topology)) {
       topology.shards.forEach((shard, index) => {
         (this.shards[index] as Shard).follow(primaryAddress(shard, topology.nodes));
       });
       return;
     }
     const old = new Map(this.shards.map(shard => [shard.name, shard]));
-    this.shards = topology.shards.map((shard, index) => this.#createShard(shard, index, topology));
+    this.shards = topology.shards.map((shard, index) => {
+      const kept = old.get(shard.name);
+      if (kept === undefined) return this.#createShard(shard, index, topology);
+      old.delete(shard.name);
+      kept.index = index;
+      return kept;
+    });
     this.ring = createRing(topology.ring, topology.shards);
+    this.ringHash = hashOf(describeRing(topology));
+    this.#forgetOwners();
+    topology.shards.forEach((shard, index) => {
+      (this.shards[index] as Shard).follow(primaryAddress(shard, topology.nodes));
+    });
     for (const shard of old.values()) {
       shard.close();
-      if (!topology.shards.some(one => one.name === shard.name)) this.metrics.dropShard(shard.name);
+      this.metrics.dropShard(shard.name);
     }
     this.subscriptions.follow();
   }
 
+  /** A client is gone: nothing here knows it any more. */
+  forget(client: Client): void {
+    this.clients.delete(client.id);
+    this.#paused.delete(client);
+    this.subscriptions.forget(client);
+  }
+
   /** Takes settings that may change while running. */
   reconfigure(config: Config): void {
-    this.config = config;
+    this.config = this.#withLimits(config);
+    for (const shard of this.shards) shard.reconfigure(this.#timing());
     this.pool.boundBytes = config.proxy.limits.heldBytes;
     this.slowlog.settings = config.proxy.slowlog;
     this.#takeLimits();
@@ -146,6 +167,7 @@ export class Proxy {
       shard.sweep(nowMs);
       queued += shard.cells.queued;
     }
+    this.subscriptions.sweep(nowMs);
     this.metrics.held.commands = queued;
     this.metrics.held.bytes = this.pool.heldBytes;
     this.metrics.clients.unreadBytes = this.pool.unreadBytes;
@@ -155,6 +177,24 @@ export class Proxy {
     this.unpause();
     this.subscriptions.close();
     for (const shard of this.shards) shard.close();
+  }
+
+  /** What was decided by the owners of keys holds no more: open blocks will not be carried out, watches are lost. */
+  #forgetOwners(): void {
+    for (const client of this.clients.values()) {
+      client.transaction?.spoil();
+      client.watch?.lane.close(Failure.Closing, 'keys have other owners now');
+    }
+  }
+
+  #withLimits(config: Config): Config {
+    Object.assign(this.limits, config.proxy.limits);
+    return { ...config, proxy: { ...config.proxy, limits: this.limits } };
+  }
+
+  #timing(): ShardTiming {
+    const { connectMs, holdMs, timeoutMs, limits } = this.config.proxy;
+    return { connectMs, holdMs, timeoutMs, queueBound: limits.laneQueue, exclusiveBound: limits.exclusive };
   }
 
   #takeLimits(): void {
@@ -169,17 +209,13 @@ export class Proxy {
   }
 
   #createShard(shard: TopologyShard, index: number, topology: Topology): Shard {
-    const { nodeAccess, proxy } = this.config;
+    const { nodeAccess } = this.config;
     const settings: ShardSettings = {
       pool: this.pool,
       secure: this.#secure,
       username: nodeAccess.username,
       password: nodeAccess.password,
-      connectMs: proxy.connectMs,
-      holdMs: proxy.holdMs,
-      timeoutMs: proxy.timeoutMs,
-      queueBound: proxy.limits.laneQueue,
-      exclusiveBound: proxy.limits.exclusive,
+      ...this.#timing(),
       random: this.#random,
       onState: one => this.#onShardState(one),
       onMoved: one => this.subscriptions.onMoved(one),
@@ -217,8 +253,13 @@ function primaryAddress(shard: TopologyShard, nodes: readonly TopologyNode[]): P
   return { nodeId: node.id, host: node.host, port: node.port, runId: node.runId };
 }
 
-function sameRing(a: Topology, b: Topology): boolean {
-  const describe = (topology: Topology): string =>
-    JSON.stringify([topology.ring, topology.shards.map(shard => [shard.name, shard.weight])]);
-  return describe(a) === describe(b);
+/** All that decides which shard owns a key. */
+function describeRing(topology: Topology): string {
+  return JSON.stringify([topology.ring, topology.shards.map(shard => [shard.name, shard.weight])]);
+}
+
+/** 32 bits without sign. */
+export function hashOf(text: string): number {
+  const bytes = Buffer.from(text);
+  return murmur3(bytes, 0, bytes.length) >>> 0;
 }

@@ -12,7 +12,7 @@ export class ScriptCache {
 
   /** Remembers a script; returns its digest (40 hexadecimal digits, as Redis names it). */
   add(body: Buffer): string {
-    const digest = createHash('sha1').update(body).digest('hex');
+    const digest = digestOfBody(body);
     if (!this.#bodies.has(digest)) {
       this.#bodies.set(digest, Buffer.from(body));
       this.#bytes += body.length;
@@ -29,6 +29,14 @@ export class ScriptCache {
     return body;
   }
 
+  /** A script that no node would take. */
+  delete(digest: string): void {
+    const body = this.#bodies.get(digest);
+    if (body === undefined) return;
+    this.#bodies.delete(digest);
+    this.#bytes -= body.length;
+  }
+
   /** SCRIPT FLUSH. */
   clear(): void {
     this.#bodies.clear();
@@ -41,6 +49,34 @@ export class ScriptCache {
       this.#bodies.delete(digest);
       this.#bytes -= body.length;
     }
+  }
+}
+
+/** The SHA-1 of a script's body, as Redis names it: 40 hexadecimal digits. */
+export function digestOfBody(body: Buffer): string {
+  return createHash('sha1').update(body).digest('hex');
+}
+
+/**
+ * Digests of the scripts that one primary is known to hold.
+ *
+ * Not to know one costs a SCRIPT LOAD too many; so when there are too many (scripts written anew for each call) all are
+ * forgotten.
+ */
+export class KnownScripts {
+  readonly #digests = new Set<string>();
+
+  has(digest: string): boolean {
+    return this.#digests.has(digest);
+  }
+
+  add(digest: string): void {
+    if (this.#digests.size >= MOST_SCRIPTS) this.#digests.clear();
+    this.#digests.add(digest);
+  }
+
+  clear(): void {
+    this.#digests.clear();
   }
 }
 

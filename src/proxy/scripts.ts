@@ -11,6 +11,7 @@ import { CROSSSLOT } from './failures.ts';
 import { anyShard, forward, KEYS_APART, ownerOfKeys, refuse, Verdict } from './forward.ts';
 import type { Gather } from './gather.ts';
 import type { Proxy } from './proxy.ts';
+import { digestOfBody } from './script-cache.ts';
 import type { Shard } from './shard.ts';
 import { mergeOk } from './split.ts';
 
@@ -28,68 +29,99 @@ export function sendEval(proxy: Proxy, client: Client, row: CommandRow, args: Ar
   const owner = ownerOfKeys(proxy, row, args);
   if (owner === KEYS_APART) return refuse(proxy, client, CROSSSLOT);
   const shard = owner < 0 ? anyShard(proxy) : (proxy.shards[owner] as Shard);
-  if (!row.name.startsWith('evalsha')) {
-    if (row.name.startsWith('eval')) shard.scripts.add(proxy.scripts.add(args.copy(1)));
-    forward(proxy, client, row, args, shard);
-    return Verdict.Done;
-  }
-  const load = prepareScript(proxy, shard, row, args);
   const lane = shard.lane(client.database, client.protocol);
-  const known = proxy.scripts.get(digestOf(args)) !== undefined;
-  if (lane.full || !known) {
+  if (lane.full || !row.name.startsWith('eval') || !proxy.pool.admitsSmall()) {
     forward(proxy, client, row, args, shard);
     return Verdict.Done;
   }
-  proxy.metrics.commands.write += 1;
-  sendDigest(proxy, client, new DigestCall(proxy, client, shard, args), lane, load, args);
+  const isDigest = namesDigest(row);
+  const body = isDigest ? null : args.copy(1);
+  const digest = body === null ? digestOf(args) : digestOfBody(body);
+  const known = proxy.scripts.get(digest) !== undefined;
+  if (known !== isDigest) {
+    // Nothing to be learned and nothing to be repaired: a script that is known already, or a digest that nobody knows.
+    if (known) shard.scripts.add(digest);
+    forward(proxy, client, row, args, shard);
+    return Verdict.Done;
+  }
+  const load = body === null ? loadFor(proxy, shard, digest) : null;
+  if (body !== null) proxy.scripts.add(body);
+  if (row.isWrite) proxy.metrics.commands.write += 1;
+  else proxy.metrics.commands.read += 1;
+  const call = new ScriptCall(proxy, client, shard, digest, row.isWrite);
+  call.send(lane, load, args.bytes.subarray(args.from, args.to));
   return Verdict.Done;
 }
 
-/** What must precede an EVALSHA on this shard; null when the primary knows the script, or nobody does. */
-export function prepareScript(proxy: Proxy, shard: Shard, row: CommandRow, args: Arguments): Buffer | null {
-  if (!row.name.startsWith('evalsha')) return null;
-  const digest = digestOf(args);
-  if (shard.scripts.has(digest)) return null;
+/** The SCRIPT LOADs that must precede a block: for every digest whose body is known, since a block cannot be repaired. */
+export function loadsFor(proxy: Proxy, shard: Shard, commands: readonly ScriptCommand[]): Buffer[] {
+  const loads = new Map<string, Buffer>();
+  for (const { row, args } of commands) {
+    if (!row.name.startsWith('eval')) continue;
+    if (!namesDigest(row)) {
+      proxy.scripts.add(args.copy(1));
+      continue;
+    }
+    const digest = digestOf(args);
+    const body = proxy.scripts.get(digest);
+    if (body === undefined || loads.has(digest)) continue;
+    loads.set(digest, encodeCommand(['SCRIPT', 'LOAD', body]));
+    shard.scripts.add(digest);
+  }
+  return [...loads.values()];
+}
+
+interface ScriptCommand {
+  readonly row: CommandRow;
+  readonly args: Arguments;
+}
+
+/** What must precede an EVALSHA on this shard; null when the primary knows the script. */
+function loadFor(proxy: Proxy, shard: Shard, digest: string): Buffer | null {
   const body = proxy.scripts.get(digest);
-  if (body === undefined) return null;
+  if (body === undefined || shard.scripts.has(digest)) return null;
   shard.scripts.add(digest);
   return encodeCommand(['SCRIPT', 'LOAD', body]);
 }
 
-function sendDigest(
-  proxy: Proxy,
-  client: Client,
-  call: DigestCall,
-  lane: Lane,
-  load: Buffer | null,
-  args: Arguments,
-): void {
-  const request = acquireRequest(call, client, true, proxy.nowMs);
-  if (load === null) return lane.send(request, args.bytes, args.from, args.to);
-  request.skip = 1;
-  const bytes = Buffer.concat([load, args.bytes.subarray(args.from, args.to)]);
-  lane.send(request, bytes, 0, bytes.length);
-}
-
-/** One EVALSHA whose script the proxy could load again. */
-class DigestCall implements ReplyReceiver {
+/** An EVALSHA whose script the proxy could load again, or the first EVAL of a script, which shows if it is one. */
+class ScriptCall implements ReplyReceiver {
   readonly #proxy: Proxy;
   readonly #client: Client;
   readonly #shard: Shard;
   readonly #digest: string;
+  readonly #isWrite: boolean;
   readonly #slot: Request;
+  /** Bytes before the call itself: the SCRIPT LOAD that went with it. */
+  #loadBytes = 0;
   #repaired = false;
+  /** The first part of an error that was cut. */
+  #cut: Buffer | null = null;
 
-  constructor(proxy: Proxy, client: Client, shard: Shard, args: Arguments) {
+  constructor(proxy: Proxy, client: Client, shard: Shard, digest: string, isWrite: boolean) {
     this.#proxy = proxy;
     this.#client = client;
     this.#shard = shard;
-    this.#digest = digestOf(args);
-    this.#slot = client.request(true, proxy.nowMs);
+    this.#digest = digest;
+    this.#isWrite = isWrite;
+    this.#slot = client.request(isWrite, proxy.nowMs);
+  }
+
+  send(lane: Lane, load: Buffer | null, call: Buffer): void {
+    const request = acquireRequest(this, this.#client, this.#isWrite, this.#proxy.nowMs);
+    if (load === null) return lane.send(request, call, 0, call.length);
+    this.#loadBytes = load.length;
+    request.skip = 1;
+    const bytes = Buffer.concat([load, call]);
+    lane.send(request, bytes, 0, bytes.length);
   }
 
   onReply(request: Request, bytes: Buffer, from: number, to: number, last: boolean): void {
-    if (last && bytes[from] === MINUS && this.#repair(request, bytes, from, to)) return;
+    if (this.#cut !== null || (bytes[from] === MINUS && !this.#slot.started)) {
+      this.#onError(request, bytes.subarray(from, to), last);
+      return;
+    }
+    if (!last) this.#slot.started = true;
     this.#client.onReply(this.#slot, bytes, from, to, last);
     if (last) releaseRequest(request);
   }
@@ -101,20 +133,34 @@ class DigestCall implements ReplyReceiver {
     if (!this.#client.gone) this.#client.onFailure(this.#slot, failure, detail);
   }
 
+  #onError(request: Request, part: Buffer, last: boolean): void {
+    const reply = this.#cut === null ? Buffer.from(part) : Buffer.concat([this.#cut, part]);
+    this.#cut = last ? null : reply;
+    if (!last) return;
+    const text = reply.toString('latin1', 0, 32);
+    if (text.startsWith('-NOSCRIPT')) {
+      // Whatever else the node was given it has probably lost as well.
+      this.#shard.scripts.clear();
+      if (this.#repair(request)) return;
+    } else if (text.startsWith('-ERR Error compiling script')) {
+      this.#proxy.scripts.delete(this.#digest);
+    }
+    releaseRequest(request);
+    if (!this.#client.gone) this.#client.fulfil(this.#slot, reply);
+  }
+
   /** Later commands of the client may be on their way already: then it is left to the client, as with one Redis. */
-  #repair(request: Request, bytes: Buffer, from: number, to: number): boolean {
+  #repair(request: Request): boolean {
     const client = this.#client;
     if (this.#repaired || client.gone || client.inFlight > 1) return false;
-    if (!bytes.toString('latin1', from, Math.min(to, from + 10)).startsWith('-NOSCRIPT')) return false;
     const body = this.#proxy.scripts.get(this.#digest);
     if (body === undefined || request.segment === null) return false;
     this.#repaired = true;
-    const command = request.segment.buffer.subarray(request.from, request.to);
-    const again = Buffer.concat([encodeCommand(['SCRIPT', 'LOAD', body]), command]);
-    const retry = acquireRequest(this, client, true, this.#proxy.nowMs);
-    retry.skip = 1;
-    this.#shard.lane(client.database, client.protocol).send(retry, again, 0, again.length);
+    const call = Buffer.from(request.segment.buffer.subarray(request.from + this.#loadBytes, request.to));
     releaseRequest(request);
+    const load = encodeCommand(['SCRIPT', 'LOAD', body]);
+    this.#shard.scripts.add(this.#digest);
+    this.send(this.#shard.lane(client.database, client.protocol), load, call);
     return true;
   }
 }
@@ -138,6 +184,8 @@ export function sendScript(proxy: Proxy, client: Client, row: CommandRow, args: 
       return Verdict.Done;
     }
     case 'script|flush':
+      // What is sent from here on comes behind the FLUSH; what another client has on its way may come before it.
+      forgetScripts(proxy);
       toEveryShard(proxy, client, bytes, true, gather => onFlushed(proxy, gather));
       return Verdict.Done;
     case 'script|kill':
@@ -191,11 +239,13 @@ function mergeExists(proxy: Proxy, gather: Gather, digests: readonly string[]): 
 }
 
 function onFlushed(proxy: Proxy, gather: Gather): void {
-  if (gather.error === null) {
-    proxy.scripts.clear();
-    for (const shard of proxy.shards) shard.scripts.clear();
-  }
+  for (const shard of proxy.shards) shard.scripts.clear();
   mergeOk(gather);
+}
+
+function forgetScripts(proxy: Proxy): void {
+  proxy.scripts.clear();
+  for (const shard of proxy.shards) shard.scripts.clear();
 }
 
 /** A script runs on one shard; the others say that none does. */
@@ -212,6 +262,11 @@ export function findsSetRepl(row: CommandRow, args: Arguments): boolean {
 
 function includesSetRepl(body: Buffer): boolean {
   return body.includes('set_repl');
+}
+
+/** Whether it is called by the digest of its script. */
+function namesDigest(row: CommandRow): boolean {
+  return row.name.startsWith('evalsha');
 }
 
 function digestOf(args: Arguments): string {

@@ -1,4 +1,3 @@
-import type { ConnectionOptions } from 'node:tls';
 import { Backoff } from '../base/backoff.ts';
 import type { BufferPool } from '../base/buffer-pool.ts';
 import type { Random } from '../base/random.ts';
@@ -8,6 +7,8 @@ import { Connection, type ConnectionOwner } from '../upstream/connection.ts';
 import { Lane, type LaneSettings } from '../upstream/lane.ts';
 import type { Target } from '../upstream/login.ts';
 import { Failure } from '../upstream/request.ts';
+import type { Secure } from '../upstream/secure.ts';
+import { KnownScripts } from './script-cache.ts';
 
 /**
  * One shard as the proxy uses it: the shared lanes to its primary, and the connections lent to single clients.
@@ -17,12 +18,15 @@ import { Failure } from '../upstream/request.ts';
  */
 export class Shard {
   readonly name: string;
-  readonly index: number;
+  /** Its place in `Proxy.shards` and in what the ring answers. */
+  index: number;
   readonly cells: ShardCells;
   /** Digests of scripts that the primary at hand is known to hold. */
-  readonly scripts = new Set<string>();
+  readonly scripts = new KnownScripts();
   #address: PrimaryAddress;
-  readonly #settings: ShardSettings;
+  #settings: ShardSettings;
+  /** What each lane was told, to tell it anew when the settings change. */
+  readonly #told = new WeakMap<Lane, Mutable<LaneSettings>>();
   readonly #lanes: (Lane | null)[] = new Array<Lane | null>(DATABASES * 2).fill(null);
   #open: Lane[] = [];
   #idle: Lane[] = [];
@@ -57,7 +61,7 @@ export class Shard {
     const index = (protocol - 2) * DATABASES + database;
     const lane = this.#lanes[index] as Lane | null;
     if (lane !== null) return lane;
-    const made = new Lane(this.#target(database, protocol), this.#laneSettings(index === 0, false));
+    const made = this.#makeLane(database, protocol, index === 0, false);
     this.#lanes[index] = made;
     this.#open.push(made);
     this.cells.lanes = this.#open.length;
@@ -66,6 +70,7 @@ export class Shard {
 
   /** A connection for one client alone; null when as many are lent as may be. */
   borrow(database: number, protocol: Protocol): Lane | null {
+    if (this.#lent.size >= this.#settings.exclusiveBound) return null;
     for (let i = this.#idle.length - 1; i >= 0; i -= 1) {
       const lane = this.#idle[i] as Lane;
       if (lane.database !== database || lane.protocol !== protocol) continue;
@@ -75,8 +80,7 @@ export class Shard {
       this.cells.exclusive = this.#lent.size;
       return lane;
     }
-    if (this.#lent.size >= this.#settings.exclusiveBound) return null;
-    const lane = new Lane(this.#target(database, protocol), this.#laneSettings(false, true));
+    const lane = this.#makeLane(database, protocol, false, true);
     this.#lent.add(lane);
     this.cells.exclusive = this.#lent.size;
     return lane;
@@ -102,11 +106,13 @@ export class Shard {
   /** Another node, or another incarnation, is primary from now on. */
   follow(address: PrimaryAddress): void {
     const before = this.#address;
-    if (before.host === address.host && before.port === address.port && before.runId === address.runId) return;
+    const samePlace = before.host === address.host && before.port === address.port;
     this.#address = address;
-    // The first time an incarnation is named at the address in use, the connections that stand are to it.
-    if (before.host === address.host && before.port === address.port && before.runId === null) {
-      for (const lane of this.#open) lane.expect(this.#target(lane.database, lane.protocol));
+    if (samePlace && before.runId === address.runId) return;
+    // The first time an incarnation is named at the address in use, the connections that stand are to it. Nor does one
+    // that is named no more make them wrong.
+    if (samePlace && (before.runId === null || address.runId === null)) {
+      for (const lane of [...this.#open, ...this.#lent]) lane.expect(this.#target(lane.database, lane.protocol));
       return;
     }
     this.scripts.clear();
@@ -114,8 +120,19 @@ export class Shard {
     for (const lane of this.#open) lane.retarget(this.#target(lane.database, lane.protocol), reason);
     for (const lane of this.#idle) lane.close(Failure.Closing, reason);
     this.#idle = [];
-    for (const lane of this.#lent) lane.retarget(this.#target(lane.database, lane.protocol), reason);
+    // What waited on these may be begun again at once, on others that are lent while this goes on.
+    for (const lane of [...this.#lent]) lane.retarget(this.#target(lane.database, lane.protocol), reason);
     this.#settings.onMoved(this);
+  }
+
+  /** Takes bounds and times that may change while running; lanes that are open take them too. */
+  reconfigure(timing: ShardTiming): void {
+    this.#settings = { ...this.#settings, ...timing };
+    const { connectMs, holdMs, timeoutMs, queueBound } = timing;
+    for (const lane of [...this.#open, ...this.#idle, ...this.#lent]) {
+      Object.assign(this.#told.get(lane) as LaneSettings, { connectMs, holdMs, timeoutMs, queueBound });
+      if (!this.#lent.has(lane)) lane.patienceMs = timeoutMs;
+    }
   }
 
   /** Looks at the clock, some times a second: bounds, hung nodes, idle lanes. */
@@ -157,11 +174,11 @@ export class Shard {
     return { ...this.#address, username, password, database, protocol };
   }
 
-  #laneSettings(lasting: boolean, lent: boolean): LaneSettings {
+  #makeLane(database: number, protocol: Protocol, lasting: boolean, lent: boolean): Lane {
     const { pool, secure, connectMs, holdMs, timeoutMs, queueBound, random } = this.#settings;
-    const backoff = new Backoff(50, 1000, random);
-    const onState = lasting ? (lane: Lane): void => this.#onMainLane(lane) : null;
-    return {
+    // Never so long that a node which came back in time is found only when the hold is over.
+    const backoff = new Backoff(50, Math.min(1000, Math.max(50, holdMs / 4)), random);
+    const settings: LaneSettings = {
       pool,
       cells: this.cells,
       backoff,
@@ -172,8 +189,11 @@ export class Shard {
       queueBound,
       lasting,
       lent,
-      onState,
+      onState: lasting ? lane => this.#onMainLane(lane) : null,
     };
+    const lane = new Lane(this.#target(database, protocol), settings);
+    this.#told.set(lane, settings);
+    return lane;
   }
 
   #onMainLane(lane: Lane): void {
@@ -192,23 +212,31 @@ export interface PrimaryAddress {
   readonly runId: string | null;
 }
 
-/** What all shards of a proxy have in common. */
-export interface ShardSettings {
-  readonly pool: BufferPool;
-  readonly secure: ConnectionOptions | null;
-  readonly username: string;
-  readonly password: string;
+/** Bounds and times that may change while running. */
+export interface ShardTiming {
   readonly connectMs: number;
   readonly holdMs: number;
   readonly timeoutMs: number;
+  /** Most commands in line on one lane. */
   readonly queueBound: number;
+  /** Most connections lent at a time. */
   readonly exclusiveBound: number;
+}
+
+/** What all shards of a proxy have in common. */
+export interface ShardSettings extends ShardTiming {
+  readonly pool: BufferPool;
+  readonly secure: Secure | null;
+  readonly username: string;
+  readonly password: string;
   readonly random: Random;
   /** A shard's primary has become reachable, or is so no more. */
   readonly onState: (shard: Shard) => void;
   /** The primary is another node, or another incarnation. */
   readonly onMoved: (shard: Shard) => void;
 }
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** Databases of a node, as Redis has them by default. */
 export const DATABASES = 16;

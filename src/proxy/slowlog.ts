@@ -4,16 +4,26 @@
  * The time is what the client waited for inside the proxy: from the command's arrival to its reply leaving the line.
  */
 export class Slowlog {
-  settings: { readonly overMs: number; readonly keep: number };
+  #settings: { readonly overMs: number; readonly keep: number };
   #entries: SlowlogEntry[] = [];
   #nextId = 0;
 
   constructor(settings: { readonly overMs: number; readonly keep: number }) {
-    this.settings = settings;
+    this.#settings = settings;
+  }
+
+  get settings(): { readonly overMs: number; readonly keep: number } {
+    return this.#settings;
+  }
+
+  /** Fewer to keep: the oldest go at once. */
+  set settings(settings: { readonly overMs: number; readonly keep: number }) {
+    this.#settings = settings;
+    if (this.#entries.length > settings.keep) this.#entries.length = settings.keep;
   }
 
   add(tookMs: number, words: Buffer[], clientAddress: string, clientName: string): void {
-    const { keep } = this.settings;
+    const { keep } = this.#settings;
     const entry = { id: this.#nextId, wallMs: Date.now(), tookMs, words, clientAddress, clientName };
     this.#nextId += 1;
     this.#entries.unshift(entry);

@@ -17,12 +17,17 @@ export class SubscriberLink implements ConnectionOwner {
   readonly #wanted = new Set<string>();
   readonly #confirmed = new Set<string>();
   readonly #waiting = new Map<string, (() => void)[]>();
+  /** How often each topic was asked for without an answer: only the last one is about what is wanted now. */
+  readonly #asked = new Map<string, number>();
   readonly #backoff = new Backoff(50, 1000, new Random((Math.random() * 2 ** 32) >>> 0));
   readonly #decoder = new ReplyDecoder();
   #connection: Connection | null = null;
   #retry: NodeJS.Timeout | null = null;
   #cut: Buffer[] = [];
   #closed = false;
+  /** When the node last said something, or was asked whether it is there. */
+  #heardMs = 0;
+  #pinged = false;
 
   /** `onMessage` gets the kind, the channel or pattern it was sent for, and the whole frame as RESP2 has it. */
   constructor(shard: Shard, onMessage: (kind: MessageKind, name: string, frame: Buffer) => void) {
@@ -59,6 +64,16 @@ export class SubscriberLink implements ConnectionOwner {
     this.#connection?.end(reason);
   }
 
+  /** Asks a node that has been silent for half of `timeoutMs` whether it is there, and leaves it after all of it. */
+  sweep(nowMs: number, timeoutMs: number): void {
+    const connection = this.#connection;
+    if (connection?.ready !== true || nowMs - this.#heardMs < timeoutMs / 2) return;
+    if (this.#pinged) return connection.end(`the node was silent for ${timeoutMs} ms`);
+    this.#pinged = true;
+    this.#heardMs = nowMs;
+    connection.write(PING);
+  }
+
   close(): void {
     this.#closed = true;
     if (this.#retry !== null) clearTimeout(this.#retry);
@@ -69,10 +84,14 @@ export class SubscriberLink implements ConnectionOwner {
     this.#backoff.reset();
     this.#decoder.reset();
     this.#cut = [];
+    this.#heardMs = performance.now();
+    this.#pinged = false;
     this.#ask([...this.#wanted]);
   }
 
   onBytes(length: number, bytes: Buffer): void {
+    this.#heardMs = performance.now();
+    this.#pinged = false;
     let at = 0;
     while (at < length) {
       const next = this.#decoder.frame(bytes, at, length);
@@ -94,6 +113,7 @@ export class SubscriberLink implements ConnectionOwner {
   onEnded(): void {
     this.#connection = null;
     this.#confirmed.clear();
+    this.#asked.clear();
     if (this.#closed || this.#wanted.size === 0) return;
     this.#retry = setTimeout(() => {
       this.#retry = null;
@@ -107,6 +127,7 @@ export class SubscriberLink implements ConnectionOwner {
   }
 
   #ask(keys: readonly string[]): void {
+    for (const key of keys) this.#asked.set(key, (this.#asked.get(key) ?? 0) + 1);
     for (const kind of KINDS) {
       const names = keys.filter(key => key[0] === kind).map(key => Buffer.from(key.slice(1), 'latin1'));
       for (let i = 0; i < names.length; i += MOST_IN_ONE) {
@@ -139,6 +160,12 @@ export class SubscriberLink implements ConnectionOwner {
   }
 
   #confirm(key: string): void {
+    const due = (this.#asked.get(key) ?? 1) - 1;
+    if (due > 0) {
+      this.#asked.set(key, due);
+      return;
+    }
+    this.#asked.delete(key);
     if (!this.#wanted.has(key)) return;
     this.#confirmed.add(key);
     const waiters = this.#waiting.get(key) ?? [];
@@ -160,3 +187,4 @@ const KINDS: readonly MessageKind[] = ['c', 'p', 's'];
 const SUBSCRIBE: Readonly<Record<MessageKind, string>> = { c: 'SUBSCRIBE', p: 'PSUBSCRIBE', s: 'SSUBSCRIBE' };
 const UNSUBSCRIBE: Readonly<Record<MessageKind, string>> = { c: 'UNSUBSCRIBE', p: 'PUNSUBSCRIBE', s: 'SUNSUBSCRIBE' };
 const MOST_IN_ONE = 1000;
+const PING = encodeCommand(['PING']);

@@ -19,11 +19,13 @@ import { elementsOf } from './transaction.ts';
  * A channel or pattern is listened to on every shard's primary and a PUBLISH goes to one of them, so that each message
  * comes once, those of scripts, transactions and keyspace events included. A sharded channel is its owner's alone.
  *
- * SUBSCRIBE is answered when every reachable shard has confirmed: a message published after the answer is heard.
+ * SUBSCRIBE is answered when every reachable shard has confirmed: a message published after the answer is heard. None
+ * is passed on before the answer: a client would take it for the answer. For the same reason SUBSCRIBE waits until all
+ * earlier commands of its client are answered.
  */
 export class SubscriptionHub {
   readonly #proxy: Proxy;
-  readonly #listeners: Record<MessageKind, Map<string, Set<Client>>> = { c: new Map(), p: new Map(), s: new Map() };
+  readonly #listeners: Record<MessageKind, Map<string, Listeners>> = { c: new Map(), p: new Map(), s: new Map() };
   #links: SubscriberLink[] = [];
 
   constructor(proxy: Proxy) {
@@ -34,8 +36,10 @@ export class SubscriptionHub {
   carryOut(client: Client, row: CommandRow, args: Arguments): Verdict {
     if (row.route === Route.PubSub) return this.#answerPubSub(client, row, args);
     const kind = row.route === Route.ShardSubscribe ? 's' : row.name.startsWith('p') ? 'p' : 'c';
+    const isLeaving = row.name.includes('unsubscribe');
+    if (!isLeaving && client.inFlight > 0) return Verdict.Defer;
     const names = namesOf(args);
-    if (row.name.includes('unsubscribe')) this.#unsubscribe(client, kind, names);
+    if (isLeaving) this.#unsubscribe(client, kind, names);
     else this.#subscribe(client, kind, names);
     return Verdict.Done;
   }
@@ -55,13 +59,19 @@ export class SubscriptionHub {
     return this.#listeners[kind].get(name)?.size ?? 0;
   }
 
-  /** The shards are others now: everything is listened to anew. */
+  /** The shards, or the owners of sharded channels, are others now. */
   follow(): void {
-    for (const link of this.#links) link.close();
-    this.#links = [];
+    if (this.#links.length === 0) return;
+    const old = new Map(this.#links.map(link => [link.shard, link]));
+    this.#links = this.#proxy.shards.map(shard => old.get(shard) ?? this.#makeLink(shard));
+    for (const link of old.values()) if (!this.#links.includes(link)) link.close();
     for (const kind of ['c', 'p', 's'] as const) {
       for (const name of this.#listeners[kind].keys()) {
-        for (const link of this.#linksFor({ kind, name })) link.want({ kind, name }, () => {});
+        const wanted = this.#linksFor({ kind, name });
+        for (const link of this.#links) {
+          if (wanted.includes(link)) link.want({ kind, name }, () => {});
+          else link.drop({ kind, name });
+        }
       }
     }
   }
@@ -69,6 +79,11 @@ export class SubscriptionHub {
   /** A shard's primary is another. */
   onMoved(shard: Shard): void {
     this.#links[shard.index]?.reconnect('the primary is another');
+  }
+
+  /** Looks at the clock, some times a second: a node that has gone silent is not listened to for ever. */
+  sweep(nowMs: number): void {
+    for (const link of this.#links) link.sweep(nowMs, this.#proxy.config.proxy.timeoutMs);
   }
 
   close(): void {
@@ -85,7 +100,9 @@ export class SubscriptionHub {
       if (answered) return;
       answered = true;
       clearTimeout(timer);
+      if (client.gone) return;
       client.fulfil(slot, Buffer.concat(frames));
+      for (const name of names) this.#listeners[kind].get(name)?.set(client, true);
       client.release();
     };
     const onConfirmed = (): void => {
@@ -134,8 +151,8 @@ export class SubscriptionHub {
   #listen(client: Client, topic: Topic): void {
     const listeners = this.#listeners[topic.kind];
     const clients = listeners.get(topic.name);
-    if (clients === undefined) listeners.set(topic.name, new Set([client]));
-    else clients.add(client);
+    if (clients === undefined) listeners.set(topic.name, new Map([[client, false]]));
+    else if (!clients.has(client)) clients.set(client, false);
   }
 
   #drop(client: Client, topic: Topic): void {
@@ -146,21 +163,22 @@ export class SubscriptionHub {
   }
 
   #linksFor(topic: Topic): SubscriberLink[] {
-    if (this.#links.length === 0) {
-      this.#links = this.#proxy.shards.map(
-        shard => new SubscriberLink(shard, (kind, name, frame) => this.#onMessage(kind, name, frame)),
-      );
-    }
+    if (this.#links.length === 0) this.#links = this.#proxy.shards.map(shard => this.#makeLink(shard));
     if (topic.kind !== 's') return this.#links;
     const name = Buffer.from(topic.name, 'latin1');
     return [this.#links[this.#proxy.ring.ownerOf(name, 0, name.length)] as SubscriberLink];
+  }
+
+  #makeLink(shard: Shard): SubscriberLink {
+    return new SubscriberLink(shard, (kind, name, frame) => this.#onMessage(kind, name, frame));
   }
 
   #onMessage(kind: MessageKind, name: string, frame: Buffer): void {
     const clients = this.#listeners[kind].get(name);
     if (clients === undefined) return;
     let pushed: Buffer | null = null;
-    for (const client of clients) {
+    for (const [client, answered] of clients) {
+      if (!answered || client.ending) continue;
       if (client.protocol === 3) {
         pushed ??= asPush(frame);
         client.push(pushed);
@@ -207,6 +225,9 @@ export class SubscriptionHub {
     gather.client.fulfil(gather.slot, array(pieces));
   }
 }
+
+/** Clients that listen to one topic, and whether their SUBSCRIBE is answered already. */
+type Listeners = Map<Client, boolean>;
 
 function mergeNames(gather: Gather): void {
   const failed = gather.error;

@@ -1,7 +1,7 @@
 import { Route } from '../commands/routes.ts';
 import { type CommandRow, Flag } from '../commands/row.ts';
 import type { Arguments } from '../resp/arguments.ts';
-import { encodeCommand, error, nilArray } from '../resp/encoder.ts';
+import { array, encodeCommand, error, nilArray } from '../resp/encoder.ts';
 import { MINUS, SHARED } from '../resp/protocol.ts';
 import { endOfReply } from '../resp/reply-decoder.ts';
 import type { Lane } from '../upstream/lane.ts';
@@ -13,8 +13,9 @@ import { dropWatch, lendFor } from './exclusive.ts';
 import { CROSSSLOT, failureReply, overloaded } from './failures.ts';
 import { anyShard, KEYS_APART, KEYS_NONE, ownerOfKeys, refuse, sortCrossesShards, Verdict } from './forward.ts';
 import { Gather } from './gather.ts';
+import { ownCall } from './own-commands.ts';
 import type { Proxy } from './proxy.ts';
-import { findsSetRepl, prepareScript } from './scripts.ts';
+import { findsSetRepl, loadsFor } from './scripts.ts';
 import type { Shard } from './shard.ts';
 
 /**
@@ -31,38 +32,55 @@ import type { Shard } from './shard.ts';
 export function queueCommand(proxy: Proxy, client: Client, row: CommandRow, args: Arguments): Verdict {
   const transaction = client.transaction as Transaction;
   if (row.has(Flag.no_multi)) return refuse(proxy, client, error('ERR Command not allowed inside a transaction'));
-  if (proxy.shards.length > 1 && NOT_IN_A_BLOCK.has(row.route)) {
-    return refuse(proxy, client, error(`ERR ${spoken(row)} concerns every shard and cannot be part of a transaction`));
+  const obstacle = obstacleOf(proxy, row);
+  if (obstacle !== null) {
+    return refuse(proxy, client, error(`ERR ${spoken(row)} ${obstacle} and cannot be part of a transaction`));
   }
+  const command = row.route === Route.Own ? ownCall(row, args) : args.clone();
+  if (command === null) return refuse(proxy, client, error('ERR syntax error'));
   if (row.route === Route.Sort && sortCrossesShards(proxy, args)) return refuse(proxy, client, CROSSSLOT);
   if (row.route === Route.Eval && findsSetRepl(row, args)) {
     return refuse(
       proxy,
       client,
-      error('ERR scripts that use redis.set_repl are refused: no replica gets what they write'),
+      error('ERR scripts that use redis.set_repl are refused by Ringside: no replica gets what they write'),
     );
   }
   if (transaction.bytes > proxy.config.proxy.limits.bulkBytes || !proxy.pool.admitsSmall()) {
     proxy.metrics.overloaded.heldBytes += 1;
     return refuse(proxy, client, overloaded('proxy.limits.heldBytes'));
   }
-  const owner = row.hasKeys ? ownerOfKeys(proxy, row, args) : KEYS_NONE;
+  const owner = row.hasKeys || row.route === Route.ShardPublish ? ownerOfKeys(proxy, row, args) : KEYS_NONE;
   const mayDiffer = proxy.config.proxy.transactions === 'split' && client.watch === null;
   if (owner === KEYS_APART) return refuse(proxy, client, CROSSSLOT);
   if (owner >= 0) {
     const fixed = client.watch?.shard ?? transaction.shard;
     if (fixed >= 0 && fixed !== owner) {
       if (!mayDiffer) return refuse(proxy, client, CROSSSLOT);
+      if (transaction.selects) return refuse(proxy, client, SELECT_IN_SPLIT);
       transaction.split = true;
     }
     if (transaction.shard < 0) transaction.shard = owner;
   }
-  if (row.name === 'select') transaction.selects = true;
+  if (row.name === 'select') {
+    // A block for each shard runs on shared lanes, whose database must never change.
+    if (transaction.split) return refuse(proxy, client, SELECT_IN_SPLIT);
+    transaction.selects = true;
+  }
   const local = row.route === Route.Connection && !FORWARDED_IN_A_BLOCK.has(row.name);
-  transaction.commands.push({ args: args.clone(), row, shard: Math.max(owner, -1), local });
+  transaction.commands.push({ args: command, row, shard: Math.max(owner, -1), local });
   transaction.bytes += args.to - args.from;
   client.reply(SHARED.queued);
   return Verdict.Done;
+}
+
+/** Why a command cannot be carried out by one shard's node in the midst of a block; null: it can. */
+function obstacleOf(proxy: Proxy, row: CommandRow): string | null {
+  if (SUBSCRIBES.has(row.route)) return 'would turn a shared connection into one that only listens';
+  // Its cursor is the proxy's own, which no node understands.
+  if (row.route === Route.Scan) return 'walks every shard';
+  if (row.name === 'config|get') return 'is answered for the whole';
+  return proxy.shards.length > 1 && EVERY_SHARD.has(row.route) ? 'concerns every shard' : null;
 }
 
 /** MULTI, EXEC, DISCARD. */
@@ -109,13 +127,17 @@ function execute(proxy: Proxy, client: Client, transaction: Transaction): Verdic
     client.reply(SHARED.emptyArray);
     return Verdict.Done;
   }
+  if (transaction.split && (needsOwn || hasLocal)) return refuse(proxy, client, SPLIT_STATE);
   if (transaction.split) return executeSplit(proxy, client, transaction);
   const shard = proxy.shards[client.watch?.shard ?? transaction.shard] ?? anyShard(proxy);
-  if (needsOwn || hasLocal) return executeAlone(proxy, client, transaction, shard);
+  if (needsOwn) return executeLent(proxy, client, transaction, shard);
   const lane = shard.lane(client.database, client.protocol);
-  if (lane.full) {
-    proxy.metrics.overloaded.laneQueue += 1;
-    return refuse(proxy, client, overloaded('proxy.limits.laneQueue'));
+  if (lane.full) return refuseFull(proxy, client);
+  if (hasLocal) {
+    client.held = true;
+    const compose = new BlockReply(proxy, client, transaction, () => client.release());
+    sendBlock(proxy, shard, lane, acquireRequest(compose, client, true, proxy.nowMs), transaction.commands);
+    return Verdict.Done;
   }
   const request = client.request(true, proxy.nowMs);
   sendBlock(proxy, shard, lane, request, transaction.commands);
@@ -123,52 +145,51 @@ function execute(proxy: Proxy, client: Client, transaction: Transaction): Verdic
   return Verdict.Done;
 }
 
-/** The block on a connection lent to this client, or one whose reply must be composed; the client is held meanwhile. */
-function executeAlone(proxy: Proxy, client: Client, transaction: Transaction, shard: Shard): Verdict {
+/** The block on a connection lent to this client, which is held meanwhile. */
+function executeLent(proxy: Proxy, client: Client, transaction: Transaction, shard: Shard): Verdict {
   const { watch } = client;
+  const lent = lendFor(proxy, client, shard, watch);
+  if (lent === null) return refuse(proxy, client, overloaded('proxy.limits.exclusive'));
   const database = selectedDatabase(transaction);
-  const compose = new BlockReply(proxy, client, transaction);
-  let lane: Lane;
-  if (watch !== null || transaction.selects) {
-    const lent = lendFor(proxy, client, shard, watch);
-    if (lent === null) return refuse(proxy, client, overloaded('proxy.limits.exclusive'));
-    compose.onDone = (executed: boolean): void => {
-      lent.giveBack(executed && !transaction.selects);
-      if (executed && database >= 0) client.database = database;
-      client.release();
-    };
-    lane = lent.lane;
-  } else {
-    lane = shard.lane(client.database, client.protocol);
-    compose.onDone = (): void => client.release();
-  }
   client.held = true;
   proxy.metrics.commands.exclusive += 1;
-  const request = acquireRequest(compose, client, true, proxy.nowMs);
-  sendBlock(
-    proxy,
-    shard,
-    lane,
-    request,
-    transaction.commands.filter(queued => !queued.local),
-  );
+  // EXEC has ended every watch, whatever it answered: only another database spoils the connection for the next client.
+  const compose = new BlockReply(proxy, client, transaction, outcome => {
+    lent.giveBack(outcome !== 'lost' && !transaction.selects);
+    if (outcome === 'executed' && database >= 0) client.database = database;
+    client.release();
+  });
+  sendBlock(proxy, shard, lent.lane, acquireRequest(compose, client, true, proxy.nowMs), transaction.commands);
   return Verdict.Done;
 }
 
 /** One block per shard, for clients that use MULTI only to pipeline. */
 function executeSplit(proxy: Proxy, client: Client, transaction: Transaction): Verdict {
-  if (client.inFlight > 0) return Verdict.Defer;
   const groups = new Map<number, Queued[]>();
-  const places: { shard: number; index: number }[] = [];
+  const places: Place[] = [];
+  let hasLocal = false;
   for (const queued of transaction.commands) {
+    if (queued.local) {
+      hasLocal = true;
+      places.push(queued);
+      continue;
+    }
     const shard = queued.shard >= 0 ? queued.shard : transaction.shard;
     const group = groups.get(shard) ?? [];
     groups.set(shard, group);
     places.push({ shard, index: group.length });
     group.push(queued);
   }
+  for (const shard of groups.keys()) {
+    const lane = (proxy.shards[shard] as Shard).lane(client.database, client.protocol);
+    if (lane.full) return refuseFull(proxy, client);
+  }
+  client.held = hasLocal;
   const tags = new Map<number, number>();
-  const gather = new Gather(client, client.reserve(), () => mergeBlocks(gather, tags, places));
+  const gather = new Gather(client, client.reserve(), () => {
+    mergeBlocks(proxy, gather, tags, places);
+    if (hasLocal) client.release();
+  });
   for (const shard of groups.keys()) tags.set(shard, gather.addPart());
   for (const [index, group] of groups) {
     const shard = proxy.shards[index] as Shard;
@@ -180,16 +201,34 @@ function executeSplit(proxy: Proxy, client: Client, transaction: Transaction): V
   return Verdict.Done;
 }
 
-function mergeBlocks(
-  gather: Gather,
-  tags: ReadonlyMap<number, number>,
-  places: readonly { shard: number; index: number }[],
-): void {
+function refuseFull(proxy: Proxy, client: Client): Verdict {
+  proxy.metrics.overloaded.laneQueue += 1;
+  return refuse(proxy, client, overloaded('proxy.limits.laneQueue'));
+}
+
+/** Where the reply of one command of a split block comes from: a shard's reply, or the proxy itself. */
+type Place = { readonly shard: number; readonly index: number } | Queued;
+
+function mergeBlocks(proxy: Proxy, gather: Gather, tags: ReadonlyMap<number, number>, places: readonly Place[]): void {
+  const { client, slot } = gather;
   const failed = gather.error;
-  if (failed !== null) return gather.client.fulfil(gather.slot, failed);
+  if (failed !== null) return client.fulfil(slot, failed);
   const elements = gather.parts.map(elementsOf);
-  const pieces = places.map(place => elements[tags.get(place.shard) as number]?.[place.index] ?? SHARED.nullBulk);
-  gather.client.fulfil(gather.slot, Buffer.concat([Buffer.from(`*${places.length}\r\n`), ...pieces]));
+  const pieces = places.map(place =>
+    'local' in place
+      ? answerHere(proxy, client, place)
+      : (elements[tags.get(place.shard) as number]?.[place.index] ?? SHARED.nullBulk),
+  );
+  client.fulfil(slot, array(pieces));
+}
+
+/** The reply to a command of a block that no node is told of. */
+function answerHere(proxy: Proxy, client: Client, { row, args }: Queued): Buffer {
+  client.capture = [];
+  answerConnection(proxy, client, row, args);
+  const reply = Buffer.concat(client.capture);
+  client.capture = null;
+  return reply;
 }
 
 /** The elements of an array reply, still encoded. */
@@ -204,34 +243,42 @@ export function elementsOf(reply: Buffer): Buffer[] {
   return elements;
 }
 
+/** Those of the commands that are a node's, between MULTI and EXEC, behind the scripts that they need. */
 function sendBlock(proxy: Proxy, shard: Shard, lane: Lane, request: Request, commands: readonly Queued[]): void {
-  const pieces: Buffer[] = [];
-  for (const { row, args } of commands) {
-    if (row.route !== Route.Eval) continue;
-    const load = prepareScript(proxy, shard, row, args);
-    if (load !== null) pieces.push(load);
-  }
-  request.skip = pieces.length + commands.length + 1;
-  pieces.push(MULTI);
-  for (const { args } of commands) pieces.push(args.bytes);
-  pieces.push(EXEC);
-  const block = Buffer.concat(pieces);
+  const bodies = commands.filter(queued => !queued.local);
+  const loads = loadsFor(
+    proxy,
+    shard,
+    bodies.filter(queued => queued.row.route === Route.Eval),
+  );
+  request.skip = loads.length + bodies.length + 1;
+  const block = Buffer.concat([...loads, MULTI, ...bodies.map(({ args }) => args.bytes), EXEC]);
   lane.send(request, block, 0, block.length);
 }
 
-/** The reply of a block of which the proxy answers some commands itself. */
+/**
+ * The reply of a block that ends something for the client, or of which the proxy answers some commands itself.
+ *
+ * `executed`: its commands ran. `refused`: an error, or nil because a watched key has changed. `lost`: no reply came.
+ */
 class BlockReply implements ReplyReceiver {
-  onDone: (executed: boolean) => void = () => {};
   readonly #proxy: Proxy;
   readonly #client: Client;
   readonly #transaction: Transaction;
+  readonly #onDone: (outcome: 'executed' | 'refused' | 'lost') => void;
   readonly #slot: Request;
   readonly #pieces: Buffer[] = [];
 
-  constructor(proxy: Proxy, client: Client, transaction: Transaction) {
+  constructor(
+    proxy: Proxy,
+    client: Client,
+    transaction: Transaction,
+    onDone: (outcome: 'executed' | 'refused' | 'lost') => void,
+  ) {
     this.#proxy = proxy;
     this.#client = client;
     this.#transaction = transaction;
+    this.#onDone = onDone;
     this.#slot = client.reserve();
   }
 
@@ -241,7 +288,7 @@ class BlockReply implements ReplyReceiver {
     releaseRequest(request);
     const reply = Buffer.concat(this.#pieces);
     const executed = reply[0] !== MINUS && !reply.equals(SHARED.nullArray) && !reply.equals(SHARED.null3);
-    this.#finish(executed ? this.#compose(reply) : reply, executed);
+    this.#finish(executed ? this.#compose(reply) : reply, executed ? 'executed' : 'refused');
   }
 
   onSkipped(): void {}
@@ -250,32 +297,29 @@ class BlockReply implements ReplyReceiver {
     releaseRequest(request);
     const reply = failureReply(failure, detail);
     this.#client.port.onError(reply);
-    this.#finish(reply, false);
+    this.#finish(reply, 'lost');
   }
 
-  #finish(reply: Buffer, executed: boolean): void {
+  #finish(reply: Buffer, outcome: 'executed' | 'refused' | 'lost'): void {
     this.#client.fulfil(this.#slot, reply);
-    this.onDone(executed);
+    this.#onDone(outcome);
   }
 
   #compose(reply: Buffer): Buffer {
     const { commands } = this.#transaction;
-    if (!commands.some(queued => queued.local)) return reply;
+    if (this.#client.gone || !commands.some(queued => queued.local)) return reply;
     const answered = elementsOf(reply);
-    const pieces: Buffer[] = [Buffer.from(`*${commands.length}\r\n`)];
     let next = 0;
-    for (const { local, row, args } of commands) {
-      if (local) {
-        this.#client.capture = [];
-        answerConnection(this.#proxy, this.#client, row, args);
-        pieces.push(...this.#client.capture);
-        this.#client.capture = null;
+    const pieces: Buffer[] = [];
+    for (const queued of commands) {
+      if (queued.local) {
+        pieces.push(answerHere(this.#proxy, this.#client, queued));
       } else {
         pieces.push(answered[next] as Buffer);
         next += 1;
       }
     }
-    return Buffer.concat(pieces);
+    return array(pieces);
   }
 }
 
@@ -301,14 +345,11 @@ function spoken(row: CommandRow): string {
 
 const MULTI = encodeCommand(['MULTI']);
 const EXEC = encodeCommand(['EXEC']);
+const SPLIT_STATE = error(
+  'EXECABORT Transaction discarded: over several shards it cannot hold commands about the connection',
+);
 const EXECABORT = error('EXECABORT Transaction discarded because of previous errors.');
 const FORWARDED_IN_A_BLOCK = new Set(['ping', 'echo', 'select']);
-const NOT_IN_A_BLOCK: ReadonlySet<number> = new Set([
-  Route.Everywhere,
-  Route.Scan,
-  Route.Script,
-  Route.Function,
-  Route.Subscribe,
-  Route.ShardSubscribe,
-  Route.PubSub,
-]);
+const SELECT_IN_SPLIT = error('ERR SELECT cannot be part of a transaction over several shards; send it before MULTI');
+const SUBSCRIBES: ReadonlySet<number> = new Set([Route.Subscribe, Route.ShardSubscribe]);
+const EVERY_SHARD: ReadonlySet<number> = new Set([Route.Everywhere, Route.Script, Route.Function, Route.PubSub]);

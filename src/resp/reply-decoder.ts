@@ -23,7 +23,7 @@ import {
 /**
  * Finds where each reply of a node ends, without decoding it: what passes through is passed on as it came.
  *
- * Everything about an unfinished reply is in four numbers, so that a cut at any byte costs nothing. Nesting needs no
+ * Everything about an unfinished reply is in a few numbers, so that a cut at any byte costs nothing. Nesting needs no
  * stack: an array of n elements merely makes n more elements due.
  *
  *   *2 CRLF      due: 1 → 2
@@ -37,9 +37,11 @@ export class ReplyDecoder {
   #body = 0;
   /** Type mark of the line that is being read; 0 at the start of an element. */
   #type = 0;
-  /** The number on that line so far, its sign, and whether it has any meaning. */
+  /** The number on that line so far, its sign, how many digits it has, and whether its CR was seen. */
   #number = 0;
   #negative = false;
+  #digits = 0;
+  #ended = false;
 
   /** Whether a reply has begun whose end was not seen yet. */
   get inside(): boolean {
@@ -87,6 +89,8 @@ export class ReplyDecoder {
         this.#type = bytes[i] as number;
         this.#number = 0;
         this.#negative = false;
+        this.#digits = 0;
+        this.#ended = false;
         i += 1;
         if (!isReplyType(this.#type)) return REPLY_GARBAGE;
         continue;
@@ -100,38 +104,50 @@ export class ReplyDecoder {
 
   /** Reads the rest of a type line; what it announces becomes due. */
   #readLine(bytes: Buffer, at: number, end: number): number {
-    let i = at;
-    if (hasNumber(this.#type)) {
-      while (i < end) {
-        const byte = bytes[i] as number;
-        i += 1;
-        if (byte >= ZERO && byte <= NINE) this.#number = this.#number * 10 + (byte - ZERO);
-        else if (byte === MINUS) this.#negative = true;
-        else if (byte === LF) return this.#endLine(i);
-        else if (byte !== CR) return REPLY_GARBAGE;
-      }
-      return REPLY_UNFINISHED;
+    if (!hasNumber(this.#type)) {
+      const newline = bytes.indexOf(LF, at);
+      if (newline < 0 || newline >= end) return REPLY_UNFINISHED;
+      return this.#endLine(newline + 1);
     }
-    const newline = bytes.indexOf(LF, i);
-    if (newline < 0 || newline >= end) return REPLY_UNFINISHED;
-    return this.#endLine(newline + 1);
+    let i = at;
+    while (i < end) {
+      const byte = bytes[i] as number;
+      i += 1;
+      if (this.#ended) return byte === LF ? this.#endLine(i) : REPLY_GARBAGE;
+      if (byte >= ZERO && byte <= NINE && this.#digits < MOST_DIGITS) {
+        this.#number = this.#number * 10 + (byte - ZERO);
+        this.#digits += 1;
+      } else if (byte === CR && this.#digits > 0) {
+        this.#ended = true;
+      } else if (byte === MINUS && this.#digits === 0 && !this.#negative) {
+        this.#negative = true;
+      } else {
+        return REPLY_GARBAGE;
+      }
+    }
+    return REPLY_UNFINISHED;
   }
 
   #endLine(next: number): number {
     const type = this.#type;
-    const number = this.#negative ? -1 : this.#number;
+    const number = this.#number;
     this.#type = 0;
+    if (this.#negative) {
+      // Minus one stands for null; nothing else may be negative.
+      if (number !== 1 || (type !== DOLLAR && type !== STAR)) return REPLY_GARBAGE;
+      this.#due -= 1;
+      return next;
+    }
     switch (type) {
       case DOLLAR:
       case EQUALS:
       case BANG:
-        if (number < 0) this.#due -= 1;
-        else this.#body = number + 2;
+        this.#body = number + 2;
         return next;
       case STAR:
       case TILDE:
       case GREATER:
-        this.#due += number < 0 ? -1 : number - 1;
+        this.#due += number - 1;
         return next;
       case PERCENT:
         this.#due += number * 2 - 1;
@@ -145,6 +161,9 @@ export class ReplyDecoder {
     }
   }
 }
+
+/** More digits than any length has; with so many a number is still exact. */
+const MOST_DIGITS = 15;
 
 export const REPLY_UNFINISHED = -1;
 export const REPLY_GARBAGE = -2;
@@ -164,7 +183,7 @@ function frameSimple(bytes: Buffer, at: number, end: number): number {
       length = length * 10 + (byte - ZERO);
       i += 1;
     }
-    if (bytes[i] !== CR || i === at + 1) return 0;
+    if (bytes[i] !== CR || bytes[i + 1] !== LF || i === at + 1) return 0;
     const next = i + 2 + length + 2;
     return next <= end ? next : 0;
   }

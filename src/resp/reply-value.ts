@@ -1,7 +1,9 @@
+import { assert } from '../base/assert.ts';
 import {
   BANG,
   COLON,
   COMMA,
+  CR,
   DOLLAR,
   EQUALS,
   GREATER,
@@ -16,6 +18,7 @@ import {
   TILDE,
   UNDERSCORE,
 } from './protocol.ts';
+import { endOfReply } from './reply-decoder.ts';
 
 /**
  * Decodes a whole reply into values, for the few replies that Ringside itself must understand (log in, merging,
@@ -35,17 +38,20 @@ export class ReplyError {
   }
 }
 
-/** Decodes the reply that begins at `from`, which must be whole. */
+/**
+ * Decodes the reply that begins at `from`, which must be whole, as `ReplyDecoder` finds it. What is nested deeper than
+ * any reply of Redis becomes an error.
+ */
 export function decodeReply(bytes: Buffer, from = 0): ReplyValue {
   cursor = from;
-  return decodeAt(bytes);
+  return decodeAt(bytes, 0);
 }
 
 /** Decodes every reply in `bytes`, which must end with the end of one. */
 export function decodeReplies(bytes: Buffer): ReplyValue[] {
   const values: ReplyValue[] = [];
   cursor = 0;
-  while (cursor < bytes.length) values.push(decodeAt(bytes));
+  while (cursor < bytes.length) values.push(decodeAt(bytes, 0));
   return values;
 }
 
@@ -56,11 +62,18 @@ export function textOf(value: ReplyValue | undefined): string {
 }
 
 let cursor = 0;
+/** Nesting that is followed, so that no node can exhaust the stack. */
+const MOST_DEPTH = 128;
 
-function decodeAt(bytes: Buffer): ReplyValue {
+function decodeAt(bytes: Buffer, depth: number): ReplyValue {
+  if (depth > MOST_DEPTH) {
+    cursor = endOfReply(bytes, cursor, bytes.length);
+    return new ReplyError(`ERR the reply is nested more than ${MOST_DEPTH} deep`);
+  }
   const type = bytes[cursor] as number;
   const newline = bytes.indexOf(LF, cursor);
-  const line = bytes.subarray(cursor + 1, newline - 1);
+  assert(newline >= 0, 'only whole replies are decoded');
+  const line = bytes.subarray(cursor + 1, bytes[newline - 1] === CR ? newline - 1 : newline);
   cursor = newline + 1;
   switch (type) {
     case PLUS:
@@ -80,15 +93,15 @@ function decodeAt(bytes: Buffer): ReplyValue {
     case BANG:
       return decodeBulk(bytes, type, Number(line.toString('latin1')));
     case PIPE:
-      decodeList(bytes, Number(line.toString('latin1')) * 2);
-      return decodeAt(bytes);
+      decodeList(bytes, Number(line.toString('latin1')) * 2, depth);
+      return decodeAt(bytes, depth + 1);
     case PERCENT:
-      return decodeList(bytes, Number(line.toString('latin1')) * 2);
+      return decodeList(bytes, Number(line.toString('latin1')) * 2, depth);
     case STAR:
     case TILDE:
     case GREATER: {
       const count = Number(line.toString('latin1'));
-      return count < 0 ? null : decodeList(bytes, count);
+      return count < 0 ? null : decodeList(bytes, count, depth);
     }
     default:
       return null;
@@ -103,8 +116,8 @@ function decodeBulk(bytes: Buffer, type: number, length: number): ReplyValue {
   return type === EQUALS ? body.subarray(4) : body; // a verbatim string begins with its format, `txt:`
 }
 
-function decodeList(bytes: Buffer, count: number): ReplyValue[] {
+function decodeList(bytes: Buffer, count: number, depth: number): ReplyValue[] {
   const list: ReplyValue[] = [];
-  for (let i = 0; i < count; i += 1) list.push(decodeAt(bytes));
+  for (let i = 0; i < count; i += 1) list.push(decodeAt(bytes, depth + 1));
   return list;
 }

@@ -1,9 +1,9 @@
 import net from 'node:net';
-import tls from 'node:tls';
 import { READ_BUFFER } from '../base/socket-reads.ts';
 import { REPLY_GARBAGE, REPLY_UNFINISHED, ReplyDecoder } from '../resp/reply-decoder.ts';
 import { decodeReplies } from '../resp/reply-value.ts';
 import { encodeLogin, judgeLogin, type Target } from './login.ts';
+import type { Secure } from './secure.ts';
 
 /**
  * One connection to a node, from the first packet to the last: connect, log in, carry bytes, end once.
@@ -39,7 +39,7 @@ export class Connection {
   readonly #onWritten: () => void;
 
   /** `secure`: TLS options; null for plain TCP. `connectMs` bounds everything until the connection is ready. */
-  constructor(target: Target, secure: tls.ConnectionOptions | null, connectMs: number, owner: ConnectionOwner) {
+  constructor(target: Target, secure: Secure | null, connectMs: number, owner: ConnectionOwner) {
     this.target = target;
     this.#owner = owner;
     this.#onWritten = () => {
@@ -57,7 +57,7 @@ export class Connection {
       this.#socket = net.connect({ ...address, onread });
       this.#socket.once('connect', () => this.#logIn());
     } else {
-      this.#socket = tls.connect({ ...address, ...secure });
+      this.#socket = secure.connect({ ...address, ...secure.options });
       this.#socket.once('secureConnect', () => this.#logIn());
       this.#socket.on('data', (chunk: Buffer) => this.#onBytes(chunk.length, chunk));
     }

@@ -1,4 +1,3 @@
-import type { ConnectionOptions } from 'node:tls';
 import type { Backoff } from '../base/backoff.ts';
 import { type BufferPool, LARGEST_BYTES } from '../base/buffer-pool.ts';
 import { tick } from '../base/coarse-clock.ts';
@@ -10,6 +9,7 @@ import type { ShardCells } from '../telemetry/proxy-cells.ts';
 import { Connection, type ConnectionOwner } from './connection.ts';
 import type { Target } from './login.ts';
 import { Failure, Request, type Segment } from './request.ts';
+import type { Secure } from './secure.ts';
 
 /**
  * A pipelined first-in-first-out line of commands to one node, in one database and protocol, over many connections'
@@ -166,7 +166,7 @@ export class Lane implements Flushable, ConnectionOwner {
       const request = this.#waiting.shift();
       this.#forgetBytes(request.segment);
       request.segment = null;
-      request.receiver.onFailure(request, Failure.Down, this.problem);
+      request.receiver.onFailure(request, Failure.Down, this.#told(this.problem));
     }
   }
 
@@ -285,7 +285,9 @@ export class Lane implements Flushable, ConnectionOwner {
       return;
     }
     const index = segments.indexOf(segment);
-    if (index >= 0) segments.splice(index, 1);
+    // Not ours any more: the reply made its receiver close this lane, and the segments went back with it.
+    if (index < 0) return;
+    segments.splice(index, 1);
     this.#settings.pool.release(segment.buffer);
   }
 
@@ -314,7 +316,7 @@ export class Lane implements Flushable, ConnectionOwner {
     for (const segment of oldSegments) this.#settings.pool.release(segment.buffer);
     for (const request of failed) {
       request.segment = null;
-      request.receiver.onFailure(request, request.isWrite ? Failure.Uncertain : Failure.ReadLost, reason);
+      request.receiver.onFailure(request, request.isWrite ? Failure.Uncertain : Failure.ReadLost, this.#told(reason));
     }
   }
 
@@ -357,8 +359,13 @@ export class Lane implements Flushable, ConnectionOwner {
       if (sent) this.#sent -= 1;
       this.#forgetBytes(request.segment);
       request.segment = null;
-      request.receiver.onFailure(request, sent && request.isWrite ? Failure.Uncertain : failure, detail);
+      request.receiver.onFailure(request, sent && request.isWrite ? Failure.Uncertain : failure, this.#told(detail));
     }
+  }
+
+  /** A reason with the shard that it is about. */
+  #told(reason: string): string {
+    return `shard ${this.#settings.cells.name}: ${reason}`;
   }
 
   #releaseSegments(): void {
@@ -372,7 +379,7 @@ export interface LaneSettings {
   readonly pool: BufferPool;
   readonly cells: ShardCells;
   readonly backoff: Backoff;
-  readonly secure: ConnectionOptions | null;
+  readonly secure: Secure | null;
   readonly connectMs: number;
   /** How long a command waits for a connection before it is refused. */
   readonly holdMs: number;

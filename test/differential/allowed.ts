@@ -356,13 +356,14 @@ export const REFUSALS: readonly Refusal[] = [
   },
   {
     name: 'everywhere-in-transaction',
-    reason: 'A transaction is one block on one shard; what concerns every shard cannot be a part of it.',
+    reason:
+      'A transaction is one block on one shard and one shared connection; what concerns more cannot be a part of it.',
     // biome-ignore format: one list
     commands: [
       'KEYS', 'SCAN', 'DBSIZE', 'RANDOMKEY', 'FLUSHALL', 'FLUSHDB', 'SCRIPT', 'FUNCTION', 'PUBSUB', 'SUBSCRIBE',
-      'PSUBSCRIBE', 'UNSUBSCRIBE', 'PUNSUBSCRIBE', 'SSUBSCRIBE', 'SUNSUBSCRIBE',
+      'PSUBSCRIBE', 'UNSUBSCRIBE', 'PUNSUBSCRIBE', 'SSUBSCRIBE', 'SUNSUBSCRIBE', 'CONFIG GET',
     ],
-    says: /^-ERR [A-Z ]+ concerns every shard and cannot be part of a transaction/,
+    says: /^-ERR [A-Z ]+ (concerns every shard|walks every shard|is answered for the whole|would turn .*) and cannot be part of /,
     within: 'transaction',
   },
   {

@@ -41,6 +41,8 @@ export type Step =
   | {
       readonly kind: 'pubsub';
       readonly listener: number;
+      /** Another client that subscribes to the same; null: none. */
+      readonly second: number | null;
       readonly client: number;
       readonly subscribe: readonly Command[];
       readonly publish: readonly Command[];
@@ -294,7 +296,10 @@ export class Generator {
     const named = channels.filter(channel => channel !== channels[0]);
     const unsubscribe = [this.#plain([sharded ? 'SUNSUBSCRIBE' : 'UNSUBSCRIBE', ...named, 'never'])];
     if (patterns.length > 1) unsubscribe.push(this.#plain(['PUNSUBSCRIBE', ...patterns.slice(1)]));
-    return { kind: 'pubsub', listener: d.pick(others), client, subscribe, publish, within, unsubscribe };
+    const listener = d.pick(others);
+    const rest = others.filter(other => other !== listener);
+    const second = rest.length > 0 && d.chance(0.4) ? d.pick(rest) : null;
+    return { kind: 'pubsub', listener, second, client, subscribe, publish, within, unsubscribe };
   }
 
   #plain(words: readonly Word[]): Command {

@@ -6,7 +6,8 @@
 import { allowedNames } from './allowed.ts';
 import { compareData } from './dataset.ts';
 import { Generator, type Step } from './generator.ts';
-import { type Difference, describe, Session } from './session.ts';
+import { type Difference, describe } from './judge.ts';
+import { Session } from './session.ts';
 import type { Endpoint } from './wire.ts';
 
 export interface RunOptions {

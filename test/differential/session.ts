@@ -4,19 +4,12 @@
  * The subject goes first. Where it was free to choose, or refused what a single server would have done, the reference
  * is told so in its place; so both hold the same data after every step.
  */
-import { type Allowed, allowedFor, CROSS_SHARD, namesOf, PUSH_ORDER, refusalOf } from './allowed.ts';
+import { type Allowed, allowedFor, CROSS_SHARD, namesOf, refusalOf } from './allowed.ts';
 import type { Command, Step } from './generator.ts';
+import { type Difference, describe, Judge } from './judge.ts';
+import { playPubsub } from './pubsub.ts';
 import { parseReply, printable, type Reply } from './reader.ts';
 import { type Endpoint, encode, Silent, Wire } from './wire.ts';
-
-/** One answer that nothing allows. */
-export interface Difference {
-  readonly what: string;
-  readonly subject: string;
-  readonly reference: string;
-  /** Groups differences that are likely one: the command and the shape of both answers. */
-  readonly signature: string;
-}
 
 export interface SessionOptions {
   readonly subject: Endpoint;
@@ -46,7 +39,7 @@ const WAITER_PAUSE_MS = 15;
 export class Session {
   readonly #options: SessionOptions;
   readonly #pairs: Pair[] = [];
-  readonly #found: Difference[] = [];
+  readonly #judge: Judge;
   #asker: Wire | null = null;
   /** Commands sent to the subject. */
   commands = 0;
@@ -55,6 +48,7 @@ export class Session {
 
   constructor(options: SessionOptions) {
     this.#options = options;
+    this.#judge = new Judge(options.proxy, options.needed);
     for (let i = 0; i < options.clients; i += 1) this.history.push([]);
   }
 
@@ -87,14 +81,19 @@ export class Session {
 
   /** Plays one step; the differences that it showed. */
   async play(step: Step): Promise<Difference[]> {
-    this.#found.length = 0;
+    this.#judge.found.length = 0;
     try {
       await this.#play(step);
     } catch (error) {
       if (!(error instanceof Silent)) throw error;
-      this.#report(`${step.kind} step`, error.message, '(answered)', `${step.kind} ${error.message.split(';')[0]}`);
+      this.#judge.report(
+        `${step.kind} step`,
+        error.message,
+        '(answered)',
+        `${step.kind} ${error.message.split(';')[0]}`,
+      );
     }
-    return [...this.#found];
+    return [...this.#judge.found];
   }
 
   async #play(step: Step): Promise<void> {
@@ -116,14 +115,6 @@ export class Session {
       case 'pubsub':
         return this.#pubsub(step);
     }
-  }
-
-  #report(what: string, subject: string, reference: string, signature: string): void {
-    this.#found.push({ what, subject, reference, signature });
-  }
-
-  #need(name: string): void {
-    this.#options.needed.set(name, (this.#options.needed.get(name) ?? 0) + 1);
   }
 
   #pair(client: number): Pair {
@@ -213,6 +204,8 @@ export class Session {
   /** The keys of a command, by the reference's own word. */
   async #keysOf(command: Command): Promise<Buffer[]> {
     const reply = parseReply(await (this.#asker as Wire).ask('COMMAND', 'GETKEYS', ...command.args));
+    // Redis finds no keys where an optional second range is empty (PFMERGE with one key).
+    if (reply.type === '-') return command.args.slice(1, 2);
     return reply.items.map(item => item.text);
   }
 
@@ -228,12 +221,12 @@ export class Session {
       if (!one.command.answered) continue;
       const subject = subjects[at++] as Reply;
       const reference = one.args === null ? null : (references[referenceAt++] as Reply);
-      if (one.unsent !== null) this.#need(one.unsent);
-      else if (reference !== null) this.#judge(pair, one, subject, reference);
+      if (one.unsent !== null) this.#judge.need(one.unsent);
+      else if (reference !== null) this.#judgeCommand(pair, one, subject, reference);
     }
   }
 
-  #judge(pair: Pair, one: Asked, subject: Reply, reference: Reply): void {
+  #judgeCommand(pair: Pair, one: Asked, subject: Reply, reference: Reply): void {
     const name = namesOf(one.command)[0];
     const queued = pair.queued;
     if (name === 'MULTI' && reference.type === '+') pair.queued ??= [];
@@ -245,32 +238,17 @@ export class Session {
         return;
       }
     }
-    this.#judgeOne(one.command, one.followed, subject, reference);
+    this.#judge.one(one.command, one.followed, subject, reference);
   }
 
   #judgeBlock(queued: readonly Command[], one: Asked, subject: Reply, reference: Reply): void {
     if (subject.type !== '*' || subject.items.length !== queued.length || reference.items.length !== queued.length) {
-      this.#judgeOne(one.command, null, subject, reference);
+      this.#judge.one(one.command, null, subject, reference);
       return;
     }
     queued.forEach((command, i) => {
-      this.#judgeOne(command, null, subject.items[i] as Reply, reference.items[i] as Reply, 'in EXEC: ');
+      this.#judge.one(command, null, subject.items[i] as Reply, reference.items[i] as Reply, 'in EXEC: ');
     });
-  }
-
-  #judgeOne(command: Command, followed: Allowed | null, subject: Reply, reference: Reply, where = ''): void {
-    if (subject.raw.equals(reference.raw)) {
-      if (followed !== null) this.#need(followed.name);
-      return;
-    }
-    const allowed = followed ?? allowedFor(command);
-    const applies = allowed !== null && (this.#options.proxy || allowed.proxyOnly !== true);
-    if (applies && allowed.agree(subject, reference, command.args)) {
-      this.#need(allowed.name);
-      return;
-    }
-    const signature = `${where}${namesOf(command)[0]} ${shapeOf(subject)} / ${shapeOf(reference)}`;
-    this.#report(`${where}${describe(command)}`, printable(subject.raw), printable(reference.raw), signature);
   }
 
   async #reconnect(client: number, quit: boolean): Promise<void> {
@@ -279,17 +257,12 @@ export class Session {
       const command = { args: [Buffer.from('QUIT')], inline: false, lead: '', answered: true };
       await old.subject.send(encode(command));
       await old.reference.send(encode(command));
-      this.#compareAll('QUIT', await old.subject.takeAll(), await old.reference.takeAll());
+      this.#judge.same('QUIT', await old.subject.takeAll(), await old.reference.takeAll());
     }
     old.subject.close();
     old.reference.close();
     this.#pairs[client] = await this.#connect();
     this.history[client] = [];
-  }
-
-  #compareAll(what: string, subject: readonly Buffer[], reference: readonly Buffer[]): void {
-    const [a, b] = [Buffer.concat(subject), Buffer.concat(reference)];
-    if (!a.equals(b)) this.#report(what, printable(a), printable(b), what);
   }
 
   async #broken(step: Extract<Step, { kind: 'broken' }>): Promise<void> {
@@ -299,7 +272,7 @@ export class Session {
       await pair.reference.send(step.bytes);
       const reference = await pair.reference.takeAll();
       await pair.subject.send(step.bytes, step.cut);
-      this.#compareAll(`broken input ${printable(step.bytes, 80)}`, await pair.subject.takeAll(), reference);
+      this.#judge.same(`broken input ${printable(step.bytes, 80)}`, await pair.subject.takeAll(), reference);
     } finally {
       pair.subject.close();
       pair.reference.close();
@@ -312,7 +285,7 @@ export class Session {
     const [subject, reference] = [await this.#walk(pair.subject, args), await this.#walk(pair.reference, args)];
     const [a, b] = [[...subject].sort().join('\n'), [...reference].sort().join('\n')];
     const what = `whole SCAN ${args.map(arg => printable(arg)).join(' ')}`;
-    if (a !== b) this.#report(what, printable(Buffer.from(a)), printable(Buffer.from(b)), 'whole SCAN');
+    if (a !== b) this.#judge.report(what, printable(Buffer.from(a)), printable(Buffer.from(b)), 'whole SCAN');
   }
 
   async #walk(wire: Wire, args: readonly Buffer[]): Promise<Set<string>> {
@@ -338,7 +311,7 @@ export class Session {
     const dumped = parseReply(await pair.subject.ask('DUMP', from));
     if (dumped.type !== '$' || dumped.isNull) return;
     const words = ['RESTORE', to, '0', dumped.text, 'REPLACE'] as const;
-    this.#compareAll('RESTORE of a DUMP', [await pair.subject.ask(...words)], [await pair.reference.ask(...words)]);
+    this.#judge.same('RESTORE of a DUMP', [await pair.subject.ask(...words)], [await pair.reference.ask(...words)]);
   }
 
   /** `FUNCTION DUMP`, then `FUNCTION RESTORE` of the subject's bytes on both. */
@@ -354,7 +327,7 @@ export class Session {
       lead: '',
       answered: true,
     };
-    this.#judgeOne(command, null, parseReply(subject), parseReply(reference));
+    this.#judge.one(command, null, parseReply(subject), parseReply(reference));
   }
 
   async #blocking(step: Extract<Step, { kind: 'blocking' }>): Promise<void> {
@@ -368,12 +341,12 @@ export class Session {
         await pair[side].ask('SELECT', '0');
         pair.block = [];
       }
-      got.push(await this.#askOne(this.#pair(step.client)[side], clear));
+      got.push(await this.#pair(step.client)[side].exchange(clear));
       for (const waiter of step.waiters) {
         await this.#pair(waiter.client)[side].send(encode(waiter.command));
         await new Promise(resolve => setTimeout(resolve, WAITER_PAUSE_MS));
       }
-      for (const push of pushes) got.push(await this.#askOne(this.#pair(step.client)[side], push));
+      for (const push of pushes) got.push(await this.#pair(step.client)[side].exchange(push));
       for (const waiter of step.waiters) got.push(...(await this.#pair(waiter.client)[side].take(1)));
       answers.push(got);
     }
@@ -382,99 +355,15 @@ export class Session {
     const all = [...step.pushes, ...step.waiters.map(waiter => waiter.command)];
     all.forEach((command, i) => {
       const [subject, reference] = [answers[0]?.[i], answers[1]?.[i]] as [Buffer, Buffer];
-      this.#judgeOne(command, null, parseReply(subject), parseReply(reference), 'blocking: ');
+      this.#judge.one(command, null, parseReply(subject), parseReply(reference), 'blocking: ');
     });
-  }
-
-  async #askOne(wire: Wire, command: Command): Promise<Buffer> {
-    await wire.send(encode(command));
-    return ((await wire.take(1)) as [Buffer])[0];
   }
 
   async #pubsub(step: Extract<Step, { kind: 'pubsub' }>): Promise<void> {
-    const reference = await this.#listen(step, 'reference', null);
-    const subject = await this.#listen(step, 'subject', reference);
-    step.publish.forEach((command, i) => {
-      this.#judgeOne(command, null, subject.published[i] as Reply, reference.published[i] as Reply, 'pubsub: ');
-    });
-    step.within.forEach((command, i) => {
-      this.#judgeOne(command, null, subject.within[i] as Reply, reference.within[i] as Reply, 'while subscribed: ');
-    });
-    this.#comparePushes(step, subject.pushes, reference.pushes);
+    const second = step.second === null ? null : this.#pair(step.second);
+    await playPubsub(step, this.#pair(step.listener), second, this.#pair(step.client), this.#judge);
     for (const command of [...step.subscribe, ...step.within, ...step.unsubscribe]) this.#note(step.listener, command);
     for (const command of step.publish) this.#note(step.client, command);
-  }
-
-  /** Plays the step on one side; every wait but the reference's own is for as many frames as the reference had. */
-  async #listen(
-    step: Extract<Step, { kind: 'pubsub' }>,
-    side: 'subject' | 'reference',
-    model: Heard | null,
-  ): Promise<Heard> {
-    const listener = this.#pair(step.listener)[side];
-    const publisher = this.#pair(step.client)[side];
-    const pushes: Buffer[] = [];
-    const confirmations = step.subscribe.reduce((sum, command) => sum + command.args.length - 1, 0);
-    await listener.send(Buffer.concat(step.subscribe.map(encode)));
-    pushes.push(...(await listener.take(confirmations)));
-    const published: Reply[] = [];
-    for (const command of step.publish) published.push(parseReply(await this.#askOne(publisher, command)));
-    if (model !== null) pushes.push(...(await listener.take(model.messages)));
-    const within: Reply[] = [];
-    let messages = 0;
-    for (const command of step.within) {
-      within.push(parseReply(await this.#answer(listener, command, pushes)));
-      // A single server has handed all messages over before it answers anything that was asked later.
-      messages = pushes.length - confirmations;
-    }
-    pushes.push(...(await this.#unsubscribe(listener, step.unsubscribe)));
-    return { published, within, pushes: pushes.map(parseReply), messages };
-  }
-
-  /** The reply of a command on a connection where messages may come first. */
-  async #answer(wire: Wire, command: Command, pushes: Buffer[]): Promise<Buffer> {
-    await wire.send(encode(command));
-    const frames = await wire.takeUntil(frame => !isMessage(parseReply(frame)));
-    pushes.push(...frames.slice(0, -1));
-    return frames[frames.length - 1] as Buffer;
-  }
-
-  /** Unsubscribes as the step says, then from all; a RESP2 or RESP3 `PING` marks the end. */
-  async #unsubscribe(wire: Wire, commands: readonly Command[]): Promise<Buffer[]> {
-    const rest = ['UNSUBSCRIBE', 'PUNSUBSCRIBE', 'SUNSUBSCRIBE', 'ECHO'].map(word => ({
-      args: [Buffer.from(word), ...(word === 'ECHO' ? [Buffer.from('end')] : [])],
-      inline: false,
-      lead: '',
-      answered: true,
-    }));
-    await wire.send(Buffer.concat([...commands, ...rest].map(encode)));
-    const frames = await wire.takeUntil(frame => frame.toString() === '$3\r\nend\r\n');
-    return frames.slice(0, -1);
-  }
-
-  #comparePushes(
-    step: Extract<Step, { kind: 'pubsub' }>,
-    subject: readonly Reply[],
-    reference: readonly Reply[],
-  ): void {
-    const what = `pub/sub ${step.subscribe.map(describe).join('; ')} … ${step.publish.map(describe).join('; ')}`;
-    const [a, b] = [subject.map(push => push.raw), reference.map(push => push.raw)];
-    if (Buffer.concat(a).equals(Buffer.concat(b))) return;
-    const same = [...a].sort(Buffer.compare).map(String).join('') === [...b].sort(Buffer.compare).map(String).join('');
-    const perChannel = (list: readonly Reply[]): string =>
-      orderPerChannel(list)
-        .map(raw => raw.toString('latin1'))
-        .join('');
-    if (same && perChannel(subject) === perChannel(reference)) {
-      this.#need(PUSH_ORDER.name);
-      return;
-    }
-    this.#report(
-      what,
-      printable(Buffer.concat(a), 900),
-      printable(Buffer.concat(b), 900),
-      `pub/sub ${a.length}/${b.length}`,
-    );
   }
 }
 
@@ -487,48 +376,10 @@ interface Asked {
   readonly followed: Allowed | null;
 }
 
-interface Heard {
-  readonly published: readonly Reply[];
-  readonly within: readonly Reply[];
-  readonly pushes: readonly Reply[];
-  /** Pushes that are no confirmation. */
-  readonly messages: number;
-}
-
-const MESSAGES = ['message', 'pmessage', 'smessage'];
-
-function isMessage(reply: Reply): boolean {
-  return MESSAGES.includes(reply.items[0]?.text.toString() ?? '');
-}
-
-/** Pushes sorted by channel, those of one channel in their order; a pattern's messages by the channel too. */
-function orderPerChannel(list: readonly Reply[]): Buffer[] {
-  const channelOf = (push: Reply): string => {
-    const kind = push.items[0]?.text.toString() ?? '';
-    return `${kind} ${push.items[1]?.text.toString('latin1')} ${kind === 'pmessage' ? push.items[2]?.text.toString('latin1') : ''}`;
-  };
-  return list
-    .map((push, i) => ({ push, i, channel: channelOf(push) }))
-    .sort((x, y) => (x.channel < y.channel ? -1 : x.channel > y.channel ? 1 : x.i - y.i))
-    .map(entry => entry.push.raw);
-}
-
 /** The part of a key that decides its place: what stands in the first pair of braces, or all of it. */
 export function tagOf(key: Buffer): string {
   const text = key.toString('latin1');
   const open = text.indexOf('{');
   const end = open < 0 ? -1 : text.indexOf('}', open + 1);
   return end > open + 1 ? text.slice(open + 1, end) : text;
-}
-
-/** A command as a person reads it. */
-export function describe(command: Command): string {
-  const form = command.inline ? ' (inline)' : '';
-  return `${command.args.map(arg => (arg.length === 0 ? '""' : printable(arg, 80))).join(' ')}${form}`;
-}
-
-/** An error's first words, or what kind of reply it is. */
-function shapeOf(reply: Reply): string {
-  if (reply.type !== '-') return reply.isNull ? `${reply.type}null` : reply.type;
-  return reply.text.toString('latin1').split(' ').slice(0, 4).join(' ');
 }

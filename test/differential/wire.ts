@@ -158,11 +158,16 @@ export class Wire {
     return `${this.#frames.length} of ${count} replies, ${this.#reader.pendingBytes} bytes of the next: ${got}`;
   }
 
-  /** Sends one command as an array and takes its reply. */
+  /** Sends one command and takes its reply. */
+  async exchange(command: Command): Promise<Buffer> {
+    await this.send(encode(command));
+    return ((await this.take(1)) as [Buffer])[0];
+  }
+
+  /** As `exchange`, for words that go as an array. */
   async ask(...words: (string | Buffer)[]): Promise<Buffer> {
     const args = words.map(word => (typeof word === 'string' ? Buffer.from(word) : word));
-    await this.send(encode({ args, inline: false, lead: '', answered: true }));
-    return ((await this.take(1)) as [Buffer])[0];
+    return this.exchange({ args, inline: false, lead: '', answered: true });
   }
 
   close(): void {
