@@ -136,7 +136,7 @@ export function judgeGoals(summaries) {
   const memory = summary => {
     const ringside = summary.targets['ringside'];
     if (ringside === undefined || 'failed' in ringside || ringside.peakBytes === null) return null;
-    return { value: memoryText(ringside), met: ringside.peakBytes < 120e6 };
+    return { value: memoryText(ringside), met: ringside.peakBytes < 120 * 1024 * 1024 };
   };
   return [
     judge(
@@ -160,7 +160,7 @@ export function judgeGoals(summaries) {
       summaries.filter(of => single(of) && of.connections === 1 && of.pipeline === 1),
     ),
     judge(
-      'GET, SET: 500 connections, pipeline 16, 100-byte values: < 120 MB resident',
+      'GET, SET: 500 connections, pipeline 16, 100-byte values: < 120 MiB resident',
       memory,
       summaries.filter(of => single(of) && of.connections === 500 && of.pipeline === 16 && of.valueBytes === 100),
     ),

@@ -65,6 +65,8 @@ function add(route: number, names: string): void {
 }
 
 add(Route.AnyNode, 'command lolwut pfselftest');
+// A node that is no member of a Redis Cluster refuses them itself.
+add(Route.AnyNode, 'readonly readwrite asking');
 add(Route.AnyNode, 'acl|help client|help config|help function|help latency|help memory|help object|help');
 add(Route.AnyNode, 'pubsub|help script|help slowlog|help xgroup|help xinfo|help');
 add(Route.Split, 'mget mset del unlink exists touch');
@@ -105,11 +107,7 @@ refuse('move', 'it would cross databases on one node, unseen by the others; COPY
 refuse('debug', 'it can stop or crash a node that serves other clients');
 refuse('monitor', 'it would have to merge the streams of all nodes; run it on one node');
 refuse('config|set config|rewrite', 'the settings of nodes are kept alike by the configuration; change them there');
-refuse('client|tracking client|caching client|trackinginfo client|getredir', 'client-side caching is not supported');
-
-/** Redis's own words where it is no member of a Redis Cluster. */
-const CLUSTER_ONLY = 'ERR This instance has cluster support disabled';
-add(Route.Refused, 'readonly readwrite asking');
+refuse('client|tracking client|caching client|trackinginfo', 'client-side caching is not supported');
 
 const UNROUTABLE = 'it names no key, and where it should run is not known';
 
@@ -134,7 +132,6 @@ export function containerOf(name: string): string {
 /** The error line (no leading "-", no CRLF) for a command whose route is Refused. */
 export function refusalOf(row: { readonly name: string }): string {
   const { name } = row;
-  if (name === 'readonly' || name === 'readwrite' || name === 'asking') return CLUSTER_ONLY;
   const reason = REFUSALS.get(name) ?? REFUSALS.get(containerOf(name)) ?? UNROUTABLE;
   return `ERR ${name.toUpperCase().replace('|', ' ')} is refused by Ringside: ${reason}`;
 }

@@ -26,6 +26,9 @@ export function answerClientCommand(proxy: Proxy, client: Client, row: CommandRo
     case 'client|list':
       client.lastCommand = row.name;
       return answerList(proxy, client, args);
+    case 'client|getredir':
+      // Nothing is redirected, since nothing is tracked.
+      return answer(proxy, client, integer(-1));
     case 'client|getname':
       return answer(proxy, client, client.name === '' ? nil(client.protocol) : bulk(client.name));
     case 'client|setname':

@@ -94,13 +94,13 @@ function dispatchSlow(proxy: Proxy, client: Client, args: Arguments, found: Comm
 }
 
 function refuseArity(proxy: Proxy, client: Client, row: CommandRow): Verdict {
-  const words = wrongArityError(row);
-  if (row.name !== 'exec' || client.transaction === null) return refuse(proxy, client, error(words));
-  // Redis ends the transaction here, and says so.
-  client.transaction = null;
-  dropWatch(client);
-  client.settle();
-  return refuse(proxy, client, error(`EXECABORT Transaction discarded because of: ${words.replace(/^ERR /, '')}`));
+  if (row.name === 'exec' && client.transaction !== null) {
+    // Redis ends the transaction here, and says so.
+    client.transaction = null;
+    dropWatch(client);
+    client.settle();
+  }
+  return refuse(proxy, client, error(wrongArityError(row)));
 }
 
 function carryOut(proxy: Proxy, client: Client, row: CommandRow, args: Arguments): Verdict {

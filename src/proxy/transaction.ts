@@ -54,7 +54,9 @@ export function queueCommand(proxy: Proxy, client: Client, row: CommandRow, args
   const mayDiffer = proxy.config.proxy.transactions === 'split' && client.watch === null;
   if (owner === KEYS_APART) return refuse(proxy, client, CROSSSLOT);
   if (owner >= 0) {
-    const fixed = client.watch?.shard ?? transaction.shard;
+    // A lost watch holds to no shard: EXEC will answer nil whatever is queued.
+    const watched = client.watch !== null && !client.watch.lane.closed ? client.watch.shard : -1;
+    const fixed = watched >= 0 ? watched : transaction.shard;
     if (fixed >= 0 && fixed !== owner) {
       if (!mayDiffer) return refuse(proxy, client, CROSSSLOT);
       if (transaction.selects) return refuse(proxy, client, SELECT_IN_SPLIT);
@@ -127,7 +129,6 @@ function execute(proxy: Proxy, client: Client, transaction: Transaction): Verdic
     client.reply(SHARED.emptyArray);
     return Verdict.Done;
   }
-  if (transaction.split && (needsOwn || hasLocal)) return refuse(proxy, client, SPLIT_STATE);
   if (transaction.split) return executeSplit(proxy, client, transaction);
   const shard = proxy.shards[client.watch?.shard ?? transaction.shard] ?? anyShard(proxy);
   if (needsOwn) return executeLent(proxy, client, transaction, shard);
@@ -135,6 +136,7 @@ function execute(proxy: Proxy, client: Client, transaction: Transaction): Verdic
   if (lane.full) return refuseFull(proxy, client);
   if (hasLocal) {
     client.held = true;
+    proxy.metrics.commands.write += 1;
     const compose = new BlockReply(proxy, client, transaction, () => client.release());
     sendBlock(proxy, shard, lane, acquireRequest(compose, client, true, proxy.nowMs), transaction.commands);
     return Verdict.Done;
@@ -345,9 +347,6 @@ function spoken(row: CommandRow): string {
 
 const MULTI = encodeCommand(['MULTI']);
 const EXEC = encodeCommand(['EXEC']);
-const SPLIT_STATE = error(
-  'EXECABORT Transaction discarded: over several shards it cannot hold commands about the connection',
-);
 const EXECABORT = error('EXECABORT Transaction discarded because of previous errors.');
 const FORWARDED_IN_A_BLOCK = new Set(['ping', 'echo', 'select']);
 const SELECT_IN_SPLIT = error('ERR SELECT cannot be part of a transaction over several shards; send it before MULTI');

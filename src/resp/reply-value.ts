@@ -44,14 +44,14 @@ export class ReplyError {
  */
 export function decodeReply(bytes: Buffer, from = 0): ReplyValue {
   cursor = from;
-  return decodeAt(bytes, 0);
+  return decodeWhole(bytes);
 }
 
 /** Decodes every reply in `bytes`, which must end with the end of one. */
 export function decodeReplies(bytes: Buffer): ReplyValue[] {
   const values: ReplyValue[] = [];
   cursor = 0;
-  while (cursor < bytes.length) values.push(decodeAt(bytes, 0));
+  while (cursor < bytes.length) values.push(decodeWhole(bytes));
   return values;
 }
 
@@ -64,11 +64,19 @@ export function textOf(value: ReplyValue | undefined): string {
 let cursor = 0;
 /** Nesting that is followed, so that no node can exhaust the stack. */
 const MOST_DEPTH = 128;
+let tooDeep = false;
+
+function decodeWhole(bytes: Buffer): ReplyValue {
+  tooDeep = false;
+  const value = decodeAt(bytes, 0);
+  return tooDeep ? new ReplyError(`ERR the reply is nested more than ${MOST_DEPTH} deep`) : value;
+}
 
 function decodeAt(bytes: Buffer, depth: number): ReplyValue {
   if (depth > MOST_DEPTH) {
+    tooDeep = true;
     cursor = endOfReply(bytes, cursor, bytes.length);
-    return new ReplyError(`ERR the reply is nested more than ${MOST_DEPTH} deep`);
+    return null;
   }
   const type = bytes[cursor] as number;
   const newline = bytes.indexOf(LF, cursor);
