@@ -160,11 +160,11 @@ export class Session implements Flushable, ClientPort {
     const { client } = this;
     if (this.#mayProcess()) this.#process();
     if (this.#ended) return;
-    const many = client.outBytes > 0;
-    if (many) {
-      this.#socket.cork();
+    const pieces = client.outPieces;
+    if (pieces > 0) {
+      if (pieces > 1) this.#socket.cork();
       client.takeOut();
-      this.#socket.uncork();
+      if (pieces > 1) this.#socket.uncork();
       this.#countUnread();
       if (this.#unread > this.#proxy.config.proxy.limits.unreadBytes) this.sweep(this.#proxy.nowMs);
     }
@@ -174,7 +174,6 @@ export class Session implements Flushable, ClientPort {
     }
     const idle = client.inFlight === 0 && client.borrowed === null && !client.held;
     if (client.ending ? client.inFlight === 0 && client.borrowed === null : this.#inputEnded && idle) this.#endSoon();
-    else if (this.#mayProcess() && this.#decoder.pendingBytes > 0) this.wake();
   }
 
   #isSilent(nowMs: number): boolean {

@@ -93,11 +93,16 @@ export class Client implements ReplyReceiver, Origin {
     return (this.channels?.size ?? 0) + (this.patterns?.size ?? 0) + (this.shardChannels?.size ?? 0);
   }
 
-  /** Bytes of replies that are ready and have not been handed to the socket. */
+  /** Bytes of replies that have not been handed to the socket. */
   get outBytes(): number {
     let bytes = this.#used;
     for (const piece of this.#full) bytes += piece.used;
     return bytes;
+  }
+
+  /** Buffers with replies that have not been handed to the socket. */
+  get outPieces(): number {
+    return this.#full.length + (this.#out === null ? 0 : 1);
   }
 
   /** Works out `plain` anew, after any of the fields that it sums up has changed. */
