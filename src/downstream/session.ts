@@ -6,8 +6,7 @@ import { readAccepted } from '../base/socket-reads.ts';
 import { Client, type ClientPort, type EndReason } from '../proxy/client.ts';
 import { letGo } from '../proxy/client-unblock.ts';
 import { dispatch } from '../proxy/dispatch.ts';
-import { overloaded } from '../proxy/failures.ts';
-import { Verdict } from '../proxy/forward.ts';
+import { refuseOverload, Verdict } from '../proxy/forward.ts';
 import type { Proxy } from '../proxy/proxy.ts';
 import { CommandDecoder, Framed } from '../resp/command-decoder.ts';
 import { error } from '../resp/encoder.ts';
@@ -189,6 +188,7 @@ export class Session implements Flushable, ClientPort {
     proxy.metrics.clients.bytesIn += length;
     this.client.lastActiveMs = nowMs;
     this.#decoder.feed(bytes, length);
+    this.#starved = false;
     if (this.#mayProcess()) this.#process();
     if (this.#ended) return;
     this.#decoder.keepRest();
@@ -215,8 +215,7 @@ export class Session implements Flushable, ClientPort {
         continue;
       }
       if (framed === Framed.Overloaded) {
-        this.#proxy.metrics.overloaded.heldBytes += 1;
-        client.reply(overloaded('proxy.limits.heldBytes'));
+        refuseOverload(this.#proxy, client, 'heldBytes');
         continue;
       }
       if (framed === Framed.Malformed) {
@@ -225,19 +224,25 @@ export class Session implements Flushable, ClientPort {
         this.#malformed = true;
         break;
       }
+      this.#starved = true;
       break;
     }
     this.#processing = false;
     if (this.#ended) return;
-    if (this.#readingPaused && decoder.pendingBytes <= MOST_KEPT_BYTES) this.#resumeReading();
+    // What is kept may be one large command, of which the rest is still to be read.
+    if (this.#readingPaused && (this.#starved || decoder.pendingBytes <= MOST_KEPT_BYTES)) this.#resumeReading();
   }
+  /** No whole command is left in what was read. */
+  #starved = false;
   #malformed = false;
 
   #mayProcess(): boolean {
     const { client } = this;
     if (client.held || client.ending || this.#processing) return false;
     if (this.#awaitsIdle && client.inFlight > 0) return false;
-    return client.inFlight < MOST_IN_FLIGHT && this.#unread <= this.#proxy.config.proxy.limits.unreadBytes;
+    return (
+      client.inFlight < MOST_IN_FLIGHT && this.#unread + client.keptBytes <= this.#proxy.config.proxy.limits.unreadBytes
+    );
   }
 
   #countUnread(): void {

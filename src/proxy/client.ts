@@ -60,6 +60,9 @@ export class Client implements ReplyReceiver, Origin {
   lastActiveMs = 0;
   commands = 0;
 
+  /** Bytes of replies that wait for those of earlier commands. */
+  keptBytes = 0;
+
   readonly port: ClientPort;
   readonly #pool: BufferPool;
   readonly #cells: ClientCells;
@@ -246,12 +249,16 @@ export class Client implements ReplyReceiver, Origin {
     while (this.#line.length > 0) {
       const request = this.#line.peek();
       if (request.parts !== null) {
-        for (const part of request.parts) this.#append(part, 0, part.length);
+        for (const part of request.parts) {
+          this.#append(part, 0, part.length);
+          this.keptBytes -= part.length;
+        }
         request.parts = null;
       }
-      if (!request.done) return;
+      if (!request.done) break;
       if (request.stashTo > request.stashFrom) {
         this.#append(this.#stash as Buffer, request.stashFrom, request.stashTo);
+        this.keptBytes -= request.stashTo - request.stashFrom;
         this.#stashed -= 1;
       }
       this.#line.shift();
@@ -264,10 +271,15 @@ export class Client implements ReplyReceiver, Origin {
 
   /** Keeps a reply, or a part of a long one, until the ones before it have left. */
   #keep(request: Request, bytes: Buffer, from: number, to: number, last: boolean): void {
+    if (this.#gone) return;
     request.done = last;
+    // By the time it leaves, its lane has others' bytes there.
+    if (last) request.segment = null;
     if (request.muted) return;
     const length = to - from;
-    if (!last || request.parts !== null || length > LARGEST_BYTES / 4) {
+    this.keptBytes += length;
+    // The stash is filled once and then emptied: a line that is never empty must not make it grow for ever.
+    if (!last || request.parts !== null || this.#stashUsed + length > LARGEST_BYTES) {
       request.parts ??= [];
       request.parts.push(Buffer.from(bytes.subarray(from, to)));
       return;

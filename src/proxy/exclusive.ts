@@ -34,9 +34,10 @@ export function beginBlocking(proxy: Proxy, client: Client, row: CommandRow, arg
 /**
  * One command that waits on a node, until it is answered, its client leaves, or its connection is lost.
  *
- * Lost while it waited: a read (XREAD) is begun again with the time that is left. What takes elements away may have
- * been served in that very moment, so it is told as uncertain; unless the node said, as it was made a replica, that it
- * served nobody: then it is begun again too.
+ * Lost while it waited, or told by its node that it is primary no more, it is begun again with the time that is left,
+ * as clients do by themselves with one Redis (ioredis resends what blocks). An element that was handed out in the very
+ * moment in which the connection broke is then lost to this client; to end every wait with an error at every failover
+ * would be worse.
  */
 class BlockedCommand implements ReplyReceiver {
   lane: Lane;
@@ -47,6 +48,9 @@ class BlockedCommand implements ReplyReceiver {
   readonly #shard: Shard;
   readonly #slot: Request;
   readonly #begunMs: number;
+  #sentMs = 0;
+  /** How many times in a row the connection was lost soon after sending. */
+  #quickEnds = 0;
   /** How long it may wait; 0: for ever, or not a number (the node will say so). */
   readonly #waitMs: number;
 
@@ -99,12 +103,19 @@ class BlockedCommand implements ReplyReceiver {
     releaseRequest(request);
     if (this.#client.gone) return;
     const lost = failure === Failure.Uncertain || failure === Failure.ReadLost;
-    if (lost && !this.#row.isWrite && !this.#slot.started && this.#beginAgain()) return;
+    if (lost && !this.#slot.started && !this.#breaksAtOnce() && this.#beginAgain()) return;
     this.#client.onFailure(this.#slot, failure, detail);
     this.#end(false);
   }
 
+  /** A node that ends every such connection as soon as it stands is not asked without end. */
+  #breaksAtOnce(): boolean {
+    this.#quickEnds = this.#proxy.nowMs - this.#sentMs < QUICK_MS ? this.#quickEnds + 1 : 1;
+    return this.#quickEnds > MOST_QUICK_ENDS;
+  }
+
   #send(bytes: Buffer, waitMs: number): void {
+    this.#sentMs = this.#proxy.nowMs;
     this.lane.patienceMs = waitMs === 0 ? Number.POSITIVE_INFINITY : waitMs + this.#proxy.config.proxy.timeoutMs;
     this.#client.borrowed = this;
     const request = acquireRequest(this, this.#client, this.#row.isWrite, this.#proxy.nowMs);
@@ -133,6 +144,9 @@ class BlockedCommand implements ReplyReceiver {
     this.#client.release();
   }
 }
+
+const QUICK_MS = 1000;
+const MOST_QUICK_ENDS = 5;
 
 /** A lent connection with the way to give it back. */
 export interface Lent {

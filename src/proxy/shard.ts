@@ -32,6 +32,7 @@ export class Shard {
   #idle: Lane[] = [];
   readonly #lent = new Set<Lane>();
   #problem = '';
+  #closed = false;
 
   constructor(name: string, index: number, address: PrimaryAddress, settings: ShardSettings, cells: ShardCells) {
     this.name = name;
@@ -70,7 +71,7 @@ export class Shard {
 
   /** A connection for one client alone; null when as many are lent as may be. */
   borrow(database: number, protocol: Protocol): Lane | null {
-    if (this.#lent.size >= this.#settings.exclusiveBound) return null;
+    if (this.#closed || this.#lent.size >= this.#settings.exclusiveBound) return null;
     for (let i = this.#idle.length - 1; i >= 0; i -= 1) {
       const lane = this.#idle[i] as Lane;
       if (lane.database !== database || lane.protocol !== protocol) continue;
@@ -151,6 +152,7 @@ export class Shard {
   }
 
   close(): void {
+    this.#closed = true;
     for (const lane of [...this.#open, ...this.#idle, ...this.#lent])
       lane.close(Failure.Closing, 'the proxy is closing');
   }

@@ -1,4 +1,4 @@
-import { type BufferPool, LARGEST_BYTES } from '../base/buffer-pool.ts';
+import { type BufferPool, LARGE_BYTES, LARGEST_BYTES } from '../base/buffer-pool.ts';
 import { Arguments } from './arguments.ts';
 import { splitInline } from './inline.ts';
 import { CR, DOLLAR, LF, NINE, STAR, ZERO } from './protocol.ts';
@@ -207,7 +207,9 @@ export class CommandDecoder {
   #frameInline(): Framed {
     const bytes = this.#bytes;
     const newline = bytes.indexOf(LF, this.#from);
-    if (newline < 0 || newline >= this.#end) {
+    const zero = bytes.indexOf(0, this.#from);
+    // Redis looks for the line's end as C looks through a text: it does not see past a zero byte.
+    if (newline < 0 || newline >= this.#end || (zero >= 0 && zero < newline)) {
       if (this.#end - this.#from > this.#limits.inlineBytes) return this.#malformed('too big inline request');
       this.#need = this.#end - this.#from + 1;
       return Framed.Incomplete;
@@ -345,6 +347,8 @@ export const Framed = {
 } as const;
 export type Framed = (typeof Framed)[keyof typeof Framed];
 
+export { LARGE_BYTES };
+
 export interface DecoderLimits {
   /** Longest argument in bytes (Redis: proto-max-bulk-len). */
   readonly bulkBytes: number;
@@ -353,9 +357,6 @@ export interface DecoderLimits {
   /** Most arguments of one command. */
   readonly arguments: number;
 }
-
-/** A command with at least so many bytes in one argument must be admitted, and goes on without being copied again. */
-export const LARGE_BYTES = 1024 * 1024;
 
 /** From so many arguments on, an unfinished command is resumed rather than framed again. */
 const RESUME_FROM = 32;
@@ -398,8 +399,8 @@ function readNumber(bytes: Buffer, at: number, end: number): number {
 /** The rare lines: unfinished, negative or wrong. */
 function readOddNumber(bytes: Buffer, at: number, end: number): number {
   let lineEnd = at;
-  while (lineEnd < end && bytes[lineEnd] !== CR) lineEnd += 1;
-  if (lineEnd + 2 > end) return LINE_INCOMPLETE;
+  while (lineEnd < end && bytes[lineEnd] !== CR && bytes[lineEnd] !== 0) lineEnd += 1;
+  if (lineEnd + 2 > end || bytes[lineEnd] === 0) return LINE_INCOMPLETE;
   const text = bytes.toString('latin1', at, Math.min(lineEnd, at + 32));
   if (!/^(0|-?[1-9][0-9]{0,18})$/.test(text)) return LINE_BAD;
   parsedNumber = Number(text);
@@ -408,7 +409,8 @@ function readOddNumber(bytes: Buffer, at: number, end: number): number {
 
 function hasCarriageReturn(bytes: Buffer, at: number, end: number): boolean {
   const found = bytes.indexOf(CR, at);
-  return found >= 0 && found + 2 <= end;
+  const zero = bytes.indexOf(0, at);
+  return found >= 0 && found + 2 <= end && (zero < 0 || zero > found);
 }
 
 function copyArguments(args: Arguments, found: number): Arguments {

@@ -38,6 +38,7 @@ export class Lane implements Flushable, ConnectionOwner {
   #everReady = false;
   #waiting = new Fifo<Request>(NONE, 64);
   #sent = 0;
+  #sweptMs = 0;
   #segments: Segment[] = [];
   readonly #decoder = new ReplyDecoder();
   /** The first part of a skipped reply that was cut. */
@@ -138,8 +139,9 @@ export class Lane implements Flushable, ConnectionOwner {
   /** Everything from here on goes to another address, or to another incarnation of the same. */
   retarget(target: Target, reason: string): void {
     this.#target = target;
-    if (this.#connection !== null) this.#connection.end(reason);
-    else this.#cancelRetry();
+    this.#connection?.end(reason);
+    this.#cancelRetry();
+    this.#settings.backoff.reset();
     if (this.#settings.lasting || this.#waiting.length > 0) this.connect();
   }
 
@@ -155,7 +157,12 @@ export class Lane implements Flushable, ConnectionOwner {
 
   /** Looks at the clock: refuses what has waited too long, ends a connection that has gone silent. */
   sweep(nowMs: number): void {
+    const stoodStill = nowMs - this.#sweptMs > STANDSTILL_MS;
+    this.#sweptMs = nowMs;
+    if (this.#waiting.length === 0) this.#releaseSegments();
     if (this.#connection?.ready === true) {
+      // After a standstill of this process timers come before sockets, on which the answers may lie unread.
+      if (stoodStill) this.activeMs = nowMs;
       if (this.#sent > 0 && nowMs - this.activeMs > this.patienceMs) {
         this.#settings.cells.timeouts += 1;
         this.#connection.end(`the node left a command unanswered for ${this.patienceMs} ms`);
@@ -164,6 +171,8 @@ export class Lane implements Flushable, ConnectionOwner {
     }
     while (this.#waiting.length > 0 && this.#waiting.peek().arrivedMs + this.#settings.holdMs <= nowMs) {
       const request = this.#waiting.shift();
+      // Its bytes must not leave any more, though the segment also holds commands that still wait.
+      if (request.segment !== null) request.segment.flushed = request.to;
       this.#forgetBytes(request.segment);
       request.segment = null;
       request.receiver.onFailure(request, Failure.Down, this.#told(this.problem));
@@ -237,6 +246,7 @@ export class Lane implements Flushable, ConnectionOwner {
     if (this.#closed) return;
     this.#settings.onState?.(this);
     this.#recover(reason);
+    if (this.#closed) return;
     if (!this.#settings.lasting && this.#everReady && this.#settings.lent) {
       this.close(Failure.Uncertain, reason);
       return;
@@ -265,6 +275,12 @@ export class Lane implements Flushable, ConnectionOwner {
     request.from = from;
     request.to = to;
     segment.live += 1;
+    if (this.#closed) {
+      this.#releaseSegments();
+      request.segment = null;
+      request.receiver.onFailure(request, Failure.Closing, this.#told('its connection is closed'));
+      return;
+    }
     if (this.#sent === 0) this.activeMs = request.arrivedMs;
     this.#waiting.push(request);
     this.#settings.cells.commands += 1;
@@ -296,7 +312,7 @@ export class Lane implements Flushable, ConnectionOwner {
     const old = this.#waiting;
     const oldSegments = this.#segments;
     const sent = this.#sent;
-    if (old.length === 0) return;
+    if (sent === 0) return;
     lastMark += 1;
     const again: boolean[] = [];
     for (let i = sent - 1; i >= 0; i -= 1) {
@@ -340,6 +356,7 @@ export class Lane implements Flushable, ConnectionOwner {
   }
 
   #retryLater(): void {
+    if (this.#connection !== null) return;
     this.#settings.cells.reconnects += 1;
     this.#retry = setTimeout(() => {
       this.#retry = null;
@@ -398,6 +415,8 @@ export interface LaneSettings {
 const NONE = new Request();
 const EMPTY = Buffer.alloc(0);
 let lastMark = 0;
+/** More than this between two looks at the clock: it was this process that did not run. */
+const STANDSTILL_MS = 1000;
 
 /** Up to so many bytes a loop beats the call into the engine (1.2 ns a byte against some 36 ns). */
 const LOOP_BYTES = 32;

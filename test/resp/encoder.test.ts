@@ -58,7 +58,12 @@ describe('the encoder', () => {
   });
 
   it('writes what the reply decoder finds whole', () => {
-    const nested = array([map(3, [bulk('k'), set(3, [one, nil(3)])]), verbatim(3, 'text'), error('ERR no'), nilArray(2)]);
+    const nested = array([
+      map(3, [bulk('k'), set(3, [one, nil(3)])]),
+      verbatim(3, 'text'),
+      error('ERR no'),
+      nilArray(2),
+    ]);
     expect(new ReplyDecoder().frame(nested, 0, nested.length)).toBe(nested.length);
   });
 });

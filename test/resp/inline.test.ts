@@ -24,7 +24,10 @@ describe('an inline command', () => {
     expect(split(line)).toEqual(words);
   });
 
-  it.each(['ECHO "a', "ECHO 'a", 'ECHO "a"b', "ECHO 'a'b", 'ECHO "a\\', '"'])('%j has quotes that do not match', line => {
-    expect(split(line)).toBeNull();
-  });
+  it.each(['ECHO "a', "ECHO 'a", 'ECHO "a"b', "ECHO 'a'b", 'ECHO "a\\', '"'])(
+    '%j has quotes that do not match',
+    line => {
+      expect(split(line)).toBeNull();
+    },
+  );
 });

@@ -1,6 +1,12 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { TlsClient } from '../../src/config/config.ts';
 import { Connection } from '../../src/upstream/connection.ts';
 import type { Target } from '../../src/upstream/login.ts';
+import { secureLinks } from '../../src/upstream/secure.ts';
 import { turns, until } from './lane-stand.ts';
 import { bulkText, ScriptedNode } from './scripted-node.ts';
 
@@ -77,7 +83,11 @@ describe('a connection to a node', () => {
     ['an answer that is no RESP', { login: { AUTH: 'HTTP/1.1 400 Bad Request\r\n' } }, /not RESP/],
     ['more answers than questions', { login: { AUTH: '+OK\r\n+OK\r\n' } }, /more replies/],
     ['endless answers', { login: { AUTH: `$9000000\r\n${'x'.repeat(1_100_000)}` } }, /more than a login needs/],
-    ['nesting without an end', { login: { AUTH: `${'*1\r\n'.repeat(100_000)}:1\r\n` } }, /refused the login: ERR.*deep/],
+    [
+      'nesting without an end',
+      { login: { AUTH: `${'*1\r\n'.repeat(100_000)}:1\r\n` } },
+      /refused the login: ERR.*deep/,
+    ],
     ['a bare line feed behind a length', { login: { AUTH: '$3\nabc\r\n' } }, /not RESP/],
   ])('is refused with the reason for %s', async (_name, { login = {}, info = {} }: Partial<ScriptedNode>, reason) => {
     const node = await startNode();
@@ -146,22 +156,80 @@ describe('a connection to a node', () => {
     await until('it has ended', () => owner.ended.length > 0);
     expect(owner.ended).toEqual(['the node closed the connection']);
   });
+});
 
-  it('ends with a reason when TLS was expected and the node speaks in the clear', async () => {
-    const node = await startNode();
-    const owner = new Owner();
-    connections.push(new Connection(node.target, {}, 300, owner));
-    await until('it has connected', () => node.links.length === 1);
-    node.link.say('-ERR what is this\r\n');
-    await until('it has ended', () => owner.ended.length > 0);
-    expect([owner.ready, owner.ended.length]).toEqual([0, 1]);
+describe('a connection to a node that speaks TLS', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'ringside-connection-'));
+  const file = (name: string): string => join(directory, name);
+  let node: ScriptedNode;
+
+  beforeAll(async () => {
+    for (const name of ['node', 'stranger']) {
+      const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+      const files = ['-keyout', file(`${name}.key`), '-out', file(`${name}.crt`)];
+      const subject = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=IP:127.0.0.1,DNS:node.example'];
+      execFileSync('openssl', ['req', '-x509', ...curve, ...files, ...subject], { stdio: 'pipe' });
+    }
+    node = await ScriptedNode.start(words => bulkText(words[1] ?? 'PONG'), {
+      key: readFileSync(file('node.key')),
+      cert: readFileSync(file('node.crt')),
+    });
   });
 
-  it('ends in time when a TLS handshake hangs', async () => {
-    const node = await startNode();
+  afterAll(async () => {
+    await node.stop();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  const open = async (port: number, tls: Partial<TlsClient>, connectMs = 2000): Promise<[Connection, Owner]> => {
+    const secure = await secureLinks({ ca: null, cert: null, key: null, serverName: null, ...tls });
     const owner = new Owner();
-    connections.push(new Connection(node.target, {}, 50, owner));
+    const connection = new Connection({ ...node.target, port }, secure, connectMs, owner);
+    connections.push(connection);
+    return [connection, owner];
+  };
+
+  it.each([null, 'node.example'])(
+    'is made when its certificate is trusted and carries the name (%s)',
+    async serverName => {
+      const [connection, owner] = await open(node.port, { ca: file('node.crt'), serverName });
+      await until('it is ready', () => owner.ready === 1);
+      const value = 'v'.repeat(300_000);
+      connection.write(Buffer.from(`*2\r\n$4\r\nECHO\r\n${bulkText(value)}`));
+      await until('the echo is there', () => owner.heard.length >= value.length + 11);
+      expect(owner.heard === bulkText(value)).toBe(true);
+    },
+  );
+
+  it.each([
+    ['whose certificate is not trusted', { ca: 'stranger.crt' }, /certificate/i],
+    ['whose certificate carries another name', { ca: 'node.crt', serverName: 'other.example' }, /altnames/],
+  ])('is refused to one %s, and not a word is said', async (_name, tls, reason) => {
+    const before = node.links.length;
+    const [, owner] = await open(node.port, { ...tls, ca: file(tls.ca) });
     await until('it has ended', () => owner.ended.length > 0);
-    expect(owner.ended).toEqual(['no answer within 50 ms']);
+    expect([owner.ready, owner.ended]).toEqual([0, [expect.stringMatching(reason)]]);
+    expect(node.links.slice(before).flatMap(link => link.heard)).toEqual([]);
+  });
+
+  it('ends with a reason when the node speaks in the clear', async () => {
+    const clear = await startNode();
+    const [, owner] = await open(clear.port, { ca: file('node.crt') });
+    await until('it has connected', () => clear.links.length === 1);
+    clear.link.say('-ERR what is this\r\n');
+    await until('it has ended', () => owner.ended.length > 0);
+    expect([owner.ready, owner.ended]).toEqual([0, [expect.stringMatching(/SSL|wrong version/i)]]);
+  });
+
+  it('ends in time when the handshake hangs', async () => {
+    const clear = await startNode();
+    const [, owner] = await open(clear.port, { ca: file('node.crt') }, 60);
+    await until('it has ended', () => owner.ended.length > 0);
+    expect(owner.ended).toEqual(['no answer within 60 ms']);
+  });
+
+  it('is not even tried without the files that the settings name', async () => {
+    await expect(open(node.port, { ca: file('missing.crt') })).rejects.toThrow(/ENOENT.*missing\.crt/);
+    expect(await secureLinks(null)).toBeNull();
   });
 });

@@ -38,6 +38,11 @@ afterEach(async () => {
   for (const node of nodes.splice(0)) await node.stop();
 });
 
+/** Looks at the clock as often as the proxy does. */
+function sweepOver(stand: LaneStand, fromMs: number, toMs: number): void {
+  for (let atMs = fromMs; atMs <= toMs; atMs += 100) stand.lane.sweep(atMs);
+}
+
 const client = (): Origin => ({ lostMark: 0 });
 const allAnswered = (...sent: Sent[]) => until('all are answered', () => sent.every(one => one.outcome !== null));
 
@@ -146,7 +151,10 @@ describe('a lane whose connection breaks', () => {
       stand.send('GET c', { origin: client() }),
     ];
     await until('all are heard', () => node.link.heard.length === 3);
-    const unsent = [stand.send('SET d 1', { write: true, origin: client() }), stand.send('GET e', { origin: client() })];
+    const unsent = [
+      stand.send('SET d 1', { write: true, origin: client() }),
+      stand.send('GET e', { origin: client() }),
+    ];
     node.answers = echo;
     node.link.socket.destroy();
     // Nothing was flushed yet: what was appended in this turn is not on its way.
@@ -175,7 +183,12 @@ describe('a lane whose connection breaks', () => {
     node.answers = echo;
     node.link.socket.destroy();
     await allAnswered(...sent);
-    expect(sent.map(one => one.outcome)).toEqual(['<ReadLost>', bulkText('other:1'), '<Uncertain>', bulkText('mine:3')]);
+    expect(sent.map(one => one.outcome)).toEqual([
+      '<ReadLost>',
+      bulkText('other:1'),
+      '<Uncertain>',
+      bulkText('mine:3'),
+    ]);
     expect(node.link.heard).toEqual(['GET other:1', 'GET mine:3']);
   });
 
@@ -259,7 +272,9 @@ describe('a lane whose connection breaks', () => {
     await node.stop();
     const stand = new LaneStand(target);
     stands.push(stand);
-    const sent = Array.from({ length: 20 }, (_, i) => stand.send(['SET', `k${i}`, 'x'.repeat(100_000)], { write: true }));
+    const sent = Array.from({ length: 20 }, (_, i) =>
+      stand.send(['SET', `k${i}`, 'x'.repeat(100_000)], { write: true }),
+    );
     const held = stand.pool.heldBytes;
     const acquire = vi.spyOn(stand.pool, 'acquire');
     await until('it has tried some times', () => stand.cells.reconnects >= 4);
@@ -316,17 +331,35 @@ describe('a lane and time', () => {
     expect(stand.lane.pending).toBe(0);
   });
 
+  it('does not send what it has refused, so that nobody gets the answer of another', async () => {
+    const gone = await startNode(silent);
+    const { target } = gone;
+    await gone.stop();
+    const other = await startNode(echo);
+    const stand = new LaneStand(target, { holdMs: 1000 });
+    stands.push(stand);
+    const refused = stand.send('GET refused', { arrivedMs: 5000 });
+    const waits = stand.send('GET waits', { arrivedMs: 5500 });
+    await until('a connection was refused', () => stand.cells.reconnects > 0);
+    stand.lane.sweep(6000);
+    stand.lane.retarget(other.target, 'another primary');
+    await allAnswered(waits);
+    expect([refused.outcome, waits.outcome]).toEqual(['<Down>', bulkText('waits')]);
+    expect(other.link.heard).toEqual(['GET waits']);
+  });
+
   it('takes a node for hung that leaves a sent command unanswered, and not one that is merely idle', async () => {
     const { node, stand, lane } = await startBoth(echo, { timeoutMs: 1000 });
     await allAnswered(stand.send('GET k'));
-    lane.sweep(performance.now() + 100_000);
+    const nowMs = performance.now();
+    sweepOver(stand, nowMs, nowMs + 100_000);
     expect([lane.ready, stand.cells.timeouts]).toEqual([true, 0]);
     node.answers = silent;
     const lost = stand.send('SET k 1', { write: true });
     await until('it is heard', () => node.link.heard.length === 2);
-    lane.sweep(performance.now() + 900);
+    sweepOver(stand, nowMs, nowMs + 900);
     expect(lane.ready).toBe(true);
-    lane.sweep(performance.now() + 1900);
+    sweepOver(stand, nowMs + 900, nowMs + 12_000);
     expect([lane.ready, stand.cells.timeouts, lost.outcome]).toEqual([false, 1, '<Uncertain>']);
     expect(lost.detail).toMatch(/unanswered/);
   });
@@ -336,8 +369,23 @@ describe('a lane and time', () => {
     lane.patienceMs = Number.POSITIVE_INFINITY;
     stand.send('BLPOP k 0', { write: true });
     await until('it is heard', () => node.link.heard.length === 1);
-    lane.sweep(performance.now() + 1e9);
+    const nowMs = performance.now();
+    sweepOver(stand, nowMs, nowMs + 100_000);
     expect(lane.ready).toBe(true);
+  });
+
+  it('does not take a node for hung because its own process stood still', async () => {
+    const { node, stand, lane } = await startBoth(silent, { timeoutMs: 1000 });
+    const read = stand.send('SET k 1', { write: true });
+    await until('it is heard', () => node.link.heard.length === 1);
+    const nowMs = performance.now();
+    sweepOver(stand, nowMs, nowMs + 300);
+    // For a minute nothing runs here; then timers come before the sockets, on which the answer lies ready.
+    lane.sweep(nowMs + 60_300);
+    expect(lane.ready).toBe(true);
+    node.link.say('+OK\r\n');
+    await allAnswered(read);
+    expect(read.outcome).toBe('+OK\r\n');
   });
 
   it('leaves no timer behind when it is closed while it waits to connect again', async () => {

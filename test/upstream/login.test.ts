@@ -14,9 +14,17 @@ const TARGET: Target = {
 /** The commands of a login, words joined by blanks. */
 function said(target: Partial<Target>): string[] {
   const { bytes, replies } = encodeLogin({ ...TARGET, ...target });
-  const commands = bytes.toString().split(/\*\d+\r\n/).slice(1);
+  const commands = bytes
+    .toString()
+    .split(/\*\d+\r\n/)
+    .slice(1);
   expect(replies).toBe(commands.length);
-  return commands.map(command => command.split('\r\n').filter((_, i) => i % 2 === 1).join(' '));
+  return commands.map(command =>
+    command
+      .split('\r\n')
+      .filter((_, i) => i % 2 === 1)
+      .join(' '),
+  );
 }
 
 describe('the login', () => {
@@ -46,7 +54,9 @@ describe('the login', () => {
 
 describe('an INFO reply', () => {
   it('is read into its fields, values with colons whole, headings left out', () => {
-    const info = readInfo('# Server\r\nredis_version:7.0.15\r\nexecutable:/a:b\r\n\r\n# Odd: heading\r\nempty:\r\n:x\r\n');
+    const info = readInfo(
+      '# Server\r\nredis_version:7.0.15\r\nexecutable:/a:b\r\n\r\n# Odd: heading\r\nempty:\r\n:x\r\n',
+    );
     expect([...info]).toEqual([
       ['redis_version', '7.0.15'],
       ['executable', '/a:b'],

@@ -1,6 +1,13 @@
 import { setFlagsFromString } from 'node:v8';
 import { describe, expect, it } from 'vitest';
-import { abandonRequest, acquireRequest, Failure, type Origin, Request, releaseRequest } from '../../src/upstream/request.ts';
+import {
+  abandonRequest,
+  acquireRequest,
+  Failure,
+  type Origin,
+  Request,
+  releaseRequest,
+} from '../../src/upstream/request.ts';
 import { Sent } from './lane-stand.ts';
 
 const origin: Origin = { lostMark: 0 };

@@ -1,6 +1,7 @@
 /** A node that logs clients in as Redis does and otherwise says what a test lets it say, for what no real node shows. */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type TlsOptions, Server as TlsServer } from 'node:tls';
 import type { Target } from '../../src/upstream/login.ts';
 
 /** What the node answers to a command, as it stands on the wire; null: nothing. */
@@ -37,11 +38,13 @@ export class ScriptedNode {
     this.#server = server;
     this.port = (server.address() as AddressInfo).port;
     this.answers = answers;
-    server.on('connection', socket => this.#accept(socket));
+    const event = server instanceof TlsServer ? 'secureConnection' : 'connection';
+    server.on(event, (socket: Socket) => this.#accept(socket));
   }
 
-  static async start(answers: Answers = () => null): Promise<ScriptedNode> {
-    const server = createServer({ noDelay: true });
+  /** `secure`: speaks TLS with this key and certificate. */
+  static async start(answers: Answers = () => null, secure: TlsOptions | null = null): Promise<ScriptedNode> {
+    const server = secure === null ? createServer({ noDelay: true }) : createTlsServer(secure);
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     return new ScriptedNode(server, answers);

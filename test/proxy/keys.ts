@@ -1,0 +1,75 @@
+/** Keys by shard, and other ways to look into a stand, for tests about what becomes of commands. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Client } from '../../src/proxy/client.ts';
+import type { Endpoint, Wire } from '../differential/wire.ts';
+import { bodyOf, command, pipeline, type Stand, until } from './stand.ts';
+
+/** A key of the shard with this index, by a name that begins with `prefix`. */
+export function keyOn(stand: Stand, shard: number, prefix = 'k'): string {
+  for (let i = 0; ; i += 1) {
+    const key = Buffer.from(`${prefix}${i}`);
+    if (stand.proxy.ring.ownerOf(key, 0, key.length) === shard) return key.toString();
+  }
+}
+
+/** The client at the other end of a wire. */
+export async function clientOf(stand: Stand, wire: Wire): Promise<Client> {
+  const [id = ''] = await pipeline(wire, 'CLIENT ID');
+  return stand.proxy.clients.get(Number(id.slice(1))) as Client;
+}
+
+/** Connections that are lent to single clients at this moment. */
+export function lent(stand: Stand): number {
+  return stand.proxy.shards.reduce((sum, shard) => sum + shard.cells.exclusive, 0);
+}
+
+/** Waits until a client waits on its node. */
+export async function untilBlocked(stand: Stand, wire: Wire, node: Endpoint): Promise<void> {
+  const watcher = await stand.connectTo(node);
+  void wire;
+  await until(async () => {
+    const [text = ''] = await pipeline(watcher, 'INFO clients');
+    return /^blocked_clients:[1-9]/m.test(bodyOf(text));
+  });
+}
+
+/** Lets the node carry out no write until the returned function is called. */
+export async function holdWrites(stand: Stand, node: Endpoint): Promise<() => Promise<void>> {
+  const wire = await stand.connectTo(node);
+  await pipeline(wire, 'CLIENT PAUSE 60000 WRITE');
+  return async () => {
+    await pipeline(wire, 'CLIENT UNPAUSE');
+  };
+}
+
+/** Another redis-server, empty, at the address where one was stopped. */
+export async function startAgain(stand: Stand, port: number): Promise<() => Promise<void>> {
+  const child = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', '/tmp'], {
+    stdio: 'ignore',
+  });
+  await until(async () => {
+    try {
+      const wire = await stand.connectTo({ host: '127.0.0.1', port });
+      return (await pipeline(wire, 'PING'))[0] === '+PONG\r\n';
+    } catch {
+      return false;
+    }
+  });
+  return async () => {
+    if (child.exitCode !== null) return;
+    const gone = once(child, 'exit');
+    child.kill('SIGKILL');
+    await gone;
+  };
+}
+
+/** Sends commands whose replies are taken later. */
+export function send(wire: Wire, ...commands: string[]): Promise<void> {
+  return wire.send(Buffer.concat(commands.map(command)));
+}
+
+/** The next frames, as text. */
+export async function take(wire: Wire, count: number): Promise<string[]> {
+  return (await wire.take(count)).map(frame => frame.toString('latin1'));
+}

@@ -1,0 +1,179 @@
+/** A script that was loaded through the proxy is known on every shard, whatever the nodes forget. */
+import { createHash } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { StockRedis } from '../differential/stock-redis.ts';
+import { encode, type Wire } from '../differential/wire.ts';
+import { keyOn, send, startAgain, take } from './keys.ts';
+import { pipeline, Stand, until } from './stand.ts';
+
+let stand: Stand;
+let wire: Wire;
+let keys: string[];
+
+beforeAll(async () => {
+  stand = await Stand.start(3);
+  wire = await stand.connect();
+  keys = [0, 1, 2].map(shard => keyOn(stand, shard));
+});
+afterAll(() => stand.stop());
+
+const shaOf = (body: string): string => createHash('sha1').update(body).digest('hex');
+
+async function atNode(shard: number, ...commands: string[]): Promise<string[]> {
+  return pipeline(await stand.connectTo(stand.nodes[shard] as StockRedis), ...commands);
+}
+
+function raw(...args: string[]): Buffer {
+  return encode({ args: args.map(arg => Buffer.from(arg)), inline: false, lead: '', answered: true });
+}
+
+test('SCRIPT LOAD makes a script known on every shard, SCRIPT FLUSH unknown', async () => {
+  const body = 'return {KEYS[1], 1}';
+  const sha = shaOf(body);
+  expect((await wire.ask('SCRIPT', 'LOAD', body)).toString()).toBe(`$40\r\n${sha}\r\n`);
+  for (const key of keys) {
+    expect(await pipeline(wire, `EVALSHA ${sha} 1 ${key}`)).toEqual([`*2\r\n$${key.length}\r\n${key}\r\n:1\r\n`]);
+  }
+  const replies = await pipeline(wire, `SCRIPT EXISTS ${sha} x`, 'SCRIPT FLUSH', `SCRIPT EXISTS ${sha}`);
+  expect(replies).toEqual(['*2\r\n:1\r\n:0\r\n', '+OK\r\n', '*1\r\n:0\r\n']);
+  for (const key of keys) {
+    expect((await pipeline(wire, `EVALSHA ${sha} 1 ${key}`))[0]).toMatch(/^-NOSCRIPT /);
+  }
+});
+
+test('an EVAL makes its script known on every shard, in the same pipeline', async () => {
+  const body = 'return "by eval"';
+  await wire.send(Buffer.concat([raw('EVAL', body, '1', keys[0] as string)]));
+  await send(wire, ...keys.map(key => `EVALSHA ${shaOf(body)} 1 ${key}`));
+  expect(await take(wire, 4)).toEqual(Array.from({ length: 4 }, () => '$7\r\nby eval\r\n'));
+});
+
+test('what SCRIPT FLUSH is followed by in the same pipeline is known again', async () => {
+  const body = 'return "after flush"';
+  await send(wire, 'SCRIPT FLUSH');
+  await wire.send(raw('EVAL', body, '1', keys[0] as string));
+  await take(wire, 2);
+  for (const key of keys) {
+    expect(await pipeline(wire, `EVALSHA ${shaOf(body)} 1 ${key}`)).toEqual(['$11\r\nafter flush\r\n']);
+  }
+});
+
+describe('a script that does not compile', () => {
+  const body = 'return (';
+
+  test('is not known afterwards, and the replies of others stay where they belong', async () => {
+    expect((await wire.ask('EVAL', body, '1', keys[0] as string)).toString()).toMatch(/^-ERR Error compiling script/);
+    const others = await Promise.all(keys.map(() => stand.connect()));
+    await Promise.all(others.map((other, i) => pipeline(other, `SET ${keys[i]} own${i}`)));
+    for (const key of keys) {
+      const asked = others.map((other, i) => pipeline(other, `GET ${keys[i]}`));
+      expect((await pipeline(wire, `EVALSHA ${shaOf(body)} 1 ${key}`))[0]).toMatch(/^-NOSCRIPT /);
+      expect(await Promise.all(asked)).toEqual([0, 1, 2].map(i => [`$4\r\nown${i}\r\n`]));
+    }
+    expect(await pipeline(wire, `SCRIPT EXISTS ${shaOf(body)}`)).toEqual(['*1\r\n:0\r\n']);
+  });
+
+  test('sent in one piece with its EVALSHA to another shard, disturbs nobody', async () => {
+    const other = await stand.connect();
+    for (const key of keys) {
+      await wire.send(raw('EVAL', body, '1', keys[0] as string));
+      await send(wire, `EVALSHA ${shaOf(body)} 1 ${key}`);
+      expect(await pipeline(other, ...keys.map(one => `STRLEN ${one}x`))).toEqual([':0\r\n', ':0\r\n', ':0\r\n']);
+      const [first, second] = await take(wire, 2);
+      expect(first).toMatch(/^-ERR Error compiling script/);
+      expect(second).toMatch(/^-NOSCRIPT /);
+      expect(await pipeline(wire, ...keys.map(one => `STRLEN ${one}x`))).toEqual([':0\r\n', ':0\r\n', ':0\r\n']);
+    }
+  });
+});
+
+describe('a node that has lost its scripts', () => {
+  const body = 'return redis.call("INCR", KEYS[1])';
+  const sha = shaOf(body);
+
+  test('by SCRIPT FLUSH at the node is given them again unseen, and the script runs once', async () => {
+    await wire.ask('SCRIPT', 'LOAD', body);
+    for (const [shard, key] of keys.entries()) {
+      await pipeline(wire, `DEL ${key}`);
+      await atNode(shard, 'SCRIPT FLUSH');
+      expect(await pipeline(wire, `EVALSHA ${sha} 1 ${key}`)).toEqual([':1\r\n']);
+    }
+  });
+
+  test('tells a pipeline so at most once: what is sent after that answer finds the script', async () => {
+    await wire.ask('SCRIPT', 'LOAD', body);
+    const key = keys[1] as string;
+    await atNode(1, 'SCRIPT FLUSH');
+    await pipeline(wire, `EVALSHA ${sha} 1 ${key}`, `EVALSHA ${sha} 1 ${key}`);
+    const replies = await pipeline(wire, `EVALSHA ${sha} 1 ${key}`, `EVALSHA ${sha} 1 ${key}`);
+    expect(replies).toEqual([expect.stringMatching(/^:/), expect.stringMatching(/^:/)]);
+  });
+
+  test('by a restart is given them again unseen', async () => {
+    const own = await Stand.start(2);
+    let stopAgain: (() => Promise<void>) | null = null;
+    try {
+      const one = await own.connect();
+      await one.ask('SCRIPT', 'LOAD', body);
+      const [node] = own.nodes as [StockRedis];
+      await node.stop();
+      await until(() => own.proxy.waitingFor().length === 1);
+      stopAgain = await startAgain(own, node.port);
+      expect(await pipeline(one, `EVALSHA ${sha} 1 ${keyOn(own, 0)}`)).toEqual([':1\r\n']);
+    } finally {
+      await own.stop();
+      await stopAgain?.();
+    }
+  });
+});
+
+test('a script that names redis.set_repl is refused however it comes', async () => {
+  const body = 'redis.set_repl(redis.REPL_NONE)';
+  const refused = /^-ERR .*set_repl/;
+  expect((await wire.ask('EVAL', body, '0')).toString()).toMatch(refused);
+  expect((await wire.ask('SCRIPT', 'LOAD', body)).toString()).toMatch(refused);
+  expect((await wire.ask('FUNCTION', 'LOAD', `#!lua name=r\n${body}`)).toString()).toMatch(refused);
+  await pipeline(wire, 'MULTI');
+  expect((await wire.ask('EVAL', body, '0')).toString()).toMatch(refused);
+  expect((await pipeline(wire, 'EXEC'))[0]).toMatch(/^-EXECABORT /);
+});
+
+test('keys of several shards are refused', async () => {
+  const [one, two] = keys as [string, string];
+  expect((await wire.ask('EVAL', 'return 1', '2', one, two)).toString()).toMatch(/^-CROSSSLOT /);
+});
+
+describe('FUNCTION', () => {
+  const library = `#!lua name=lib
+redis.register_function('own_get', function(keys) return redis.call('GET', keys[1]) end)`;
+
+  test('a library is loaded on every shard, and gone from every shard', async () => {
+    expect((await wire.ask('FUNCTION', 'LOAD', library)).toString()).toBe('$3\r\nlib\r\n');
+    for (const key of keys) {
+      await pipeline(wire, `SET ${key} f`);
+      expect(await pipeline(wire, `FCALL own_get 1 ${key}`)).toEqual(['$1\r\nf\r\n']);
+    }
+    expect((await wire.ask('FUNCTION', 'LOAD', library)).toString()).toMatch(/^-ERR Library 'lib' already exists/);
+    expect(await pipeline(wire, 'FUNCTION DELETE lib')).toEqual(['+OK\r\n']);
+    for (const shard of [0, 1, 2]) expect(await atNode(shard, 'FUNCTION LIST')).toEqual(['*0\r\n']);
+  });
+
+  test('where one shard refuses, the whole says so, and REPLACE mends it', async () => {
+    await (await stand.connectTo(stand.nodes[1] as StockRedis)).ask('FUNCTION', 'LOAD', library);
+    expect((await wire.ask('FUNCTION', 'LOAD', library)).toString()).toMatch(/^-ERR Library 'lib' already exists/);
+    expect((await wire.ask('FUNCTION', 'LOAD', 'REPLACE', library)).toString()).toBe('$3\r\nlib\r\n');
+    for (const key of keys) expect((await pipeline(wire, `FCALL own_get 1 ${key}`))[0]).toMatch(/^\$/);
+    await pipeline(wire, 'FUNCTION FLUSH');
+  });
+});
+
+test('scripts without end are not remembered without end', async () => {
+  const one = await stand.connect();
+  const commands: Buffer[] = [];
+  for (let i = 0; i < 10_500; i += 1) commands.push(raw('EVAL', `return ${i}`, '1', keys[0] as string));
+  await one.send(Buffer.concat(commands));
+  await one.take(10_500);
+  const [known] = await pipeline(one, `SCRIPT EXISTS ${shaOf('return 10499')} ${shaOf('return 10000')}`);
+  expect(known).toBe('*2\r\n:1\r\n:1\r\n');
+  expect(stand.proxy.scripts.get(shaOf('return 1'))).toBeUndefined();
+});
