@@ -60,6 +60,7 @@ export class Session implements Flushable, ClientPort {
       this.client.settle();
     }
     socket.setNoDelay(true);
+    socket.setKeepAlive(true, KEEP_ALIVE_MS);
     readAccepted(socket, (length, bytes) => this.#onBytes(length, bytes));
     socket.on('error', () => this.end('client'));
     socket.on('end', () => this.#onClientEnd());
@@ -323,6 +324,8 @@ const MOST_KEPT_BYTES = 1024 * 1024;
 /** How long a client must be silent before draining ends its connection: one that is new, and any other. */
 const DRAIN_NEW_MS = 1000;
 const DRAIN_IDLE_MS = 100;
+/** As Redis has it by default (`tcp-keepalive 300`). */
+const KEEP_ALIVE_MS = 300_000;
 const MOST_SLOWLOG_BYTES = 4096;
 
 const CLOSED_CELL = {

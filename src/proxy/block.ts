@@ -1,5 +1,7 @@
+import type { BufferPool } from '../base/buffer-pool.ts';
 import type { CommandRow } from '../commands/row.ts';
 import type { Arguments } from '../resp/arguments.ts';
+import type { Client } from './client.ts';
 
 /**
  * The commands of one client between MULTI and EXEC.
@@ -14,11 +16,19 @@ export class Transaction {
   split = false;
   /** The block selects a database: it runs on a connection of its own. */
   selects = false;
+  /** Bytes of its commands, which count as held by the proxy. */
   bytes = 0;
 
   spoil(): void {
     this.spoiled = true;
   }
+}
+
+/** Ends the client's block, if one is open: what was held for it counts no more. */
+export function endBlock(client: Client, pool: BufferPool): void {
+  if (client.transaction === null) return;
+  pool.heldBytes -= client.transaction.bytes;
+  client.transaction = null;
 }
 
 /** One command of a block. */

@@ -56,6 +56,9 @@ export class Client implements ReplyReceiver, Origin {
   held = false;
   /** The connection ends once everything in #out has left. */
   ending = false;
+  /** The shard of the last PUBLISH, and its place among the client's `commands`. */
+  publishedTo = -1;
+  publishedAs = -1;
   lastCommand = '';
   lastActiveMs = 0;
   commands = 0;

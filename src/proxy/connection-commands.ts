@@ -4,6 +4,7 @@ import type { Arguments } from '../resp/arguments.ts';
 import { array, bulk } from '../resp/encoder.ts';
 import { SHARED } from '../resp/protocol.ts';
 import { integerArgument } from './argument-values.ts';
+import { endBlock } from './block.ts';
 import { type Client, ReplyMode } from './client.ts';
 import { answerClientCommand } from './client-command.ts';
 import { dropWatch } from './exclusive.ts';
@@ -70,7 +71,7 @@ function answerSelect(proxy: Proxy, client: Client, args: Arguments): Verdict {
 /** As `clearClientConnectionState` in networking.c: like a new connection, but for what CLIENT NO-EVICT has set. */
 function answerReset(proxy: Proxy, client: Client): Verdict {
   if (mustWait(client)) return Verdict.Defer;
-  client.transaction = null;
+  endBlock(client, proxy.pool);
   dropWatch(client);
   proxy.subscriptions.forget(client);
   client.database = 0;

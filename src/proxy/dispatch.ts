@@ -4,10 +4,11 @@ import { Route, refusalOf } from '../commands/routes.ts';
 import { type CommandRow, Flag } from '../commands/row.ts';
 import type { Arguments } from '../resp/arguments.ts';
 import { error } from '../resp/encoder.ts';
+import { endBlock } from './block.ts';
 import { type Client, ReplyMode } from './client.ts';
 import { answerConnection } from './connection-commands.ts';
 import { sendEverywhere } from './everywhere.ts';
-import { beginBlocking, dropWatch, sendUnwatch, sendWatch } from './exclusive.ts';
+import { beginBlocking, dropWatch, refuseWatchInMulti, sendUnwatch, sendWatch } from './exclusive.ts';
 import { CROSSSLOT, denied } from './failures.ts';
 import {
   anyShard,
@@ -85,7 +86,7 @@ function dispatchSlow(proxy: Proxy, client: Client, args: Arguments, found: Comm
     );
   }
   if (client.transaction !== null && !NOT_QUEUED.has(row.name)) return queueCommand(proxy, client, row, args);
-  if (isPaused(proxy, row)) {
+  if (isPaused(proxy, client, row)) {
     proxy.holdPaused(client);
     return Verdict.Defer;
   }
@@ -96,7 +97,7 @@ function dispatchSlow(proxy: Proxy, client: Client, args: Arguments, found: Comm
 function refuseArity(proxy: Proxy, client: Client, row: CommandRow): Verdict {
   if (row.name === 'exec' && client.transaction !== null) {
     // Redis ends the transaction here, and says so.
-    client.transaction = null;
+    endBlock(client, proxy.pool);
     dropWatch(client);
     client.settle();
   }
@@ -175,16 +176,26 @@ function blockByKeys(proxy: Proxy, client: Client, row: CommandRow, args: Argume
 }
 
 function watchKeys(proxy: Proxy, client: Client, row: CommandRow, args: Arguments): Verdict {
+  if (client.transaction !== null) return refuseWatchInMulti(client);
   const owner = ownerOfKeys(proxy, row, args);
   if (owner === KEYS_APART) return refuse(proxy, client, CROSSSLOT);
-  if (client.watch !== null && client.watch.shard !== owner) return refuse(proxy, client, CROSSSLOT);
+  if (client.watch !== null && !client.watch.lane.closed && client.watch.shard !== owner)
+    return refuse(proxy, client, CROSSSLOT);
   if (client.inFlight > 0) return Verdict.Defer;
   return sendWatch(proxy, client, args, proxy.shards[owner] as Shard);
 }
 
-/** To the shard that owns the channel's name, so that the messages of a channel keep their order. */
+/**
+ * To the shard that owns the channel's name, so that the messages of a channel keep their order. It tells others of what
+ * this client did before, so it must not overtake that on another shard: it waits, unless all that is in flight is
+ * messages to the same shard.
+ */
 function publish(proxy: Proxy, client: Client, row: CommandRow, args: Arguments): Verdict {
   const owner = proxy.ring.ownerOf(args.bytes, args.starts[1] as number, args.lengths[1] as number);
+  const continues = client.publishedTo === owner && client.publishedAs === client.commands - 1;
+  if (client.inFlight > 0 && !continues && proxy.shards.length > 1) return Verdict.Defer;
+  client.publishedTo = owner;
+  client.publishedAs = client.commands;
   forward(proxy, client, row, args, proxy.shards[owner] as Shard);
   return Verdict.Done;
 }
@@ -196,13 +207,16 @@ function isDenied(proxy: Proxy, row: CommandRow): boolean {
   return deny.includes(name) || deny.includes(name.replace('|', ' ')) || deny.includes(name.split('|')[0] as string);
 }
 
-function isPaused(proxy: Proxy, row: CommandRow): boolean {
-  if (proxy.pausedUntilMs === 0) return false;
-  if (row.name.startsWith('client|')) return false;
-  return (
-    !proxy.pausedWritesOnly ||
-    (row.isWrite && (row.hasKeys || row.route === Route.Publish || row.route === Route.Everywhere))
-  );
+function isPaused(proxy: Proxy, client: Client, row: CommandRow): boolean {
+  if (proxy.pausedUntilMs === 0 || row.name.startsWith('client|')) return false;
+  if (!proxy.pausedWritesOnly || mayReplicate(row)) return true;
+  return row.name === 'exec' && client.transaction?.commands.some(queued => mayReplicate(queued.row)) === true;
+}
+
+/** What CLIENT PAUSE WRITE holds: Redis's `write` and `may_replicate`. */
+function mayReplicate(row: CommandRow): boolean {
+  if (row.has(Flag.write) || row.name === 'pfcount') return true;
+  return row.route === Route.Publish || row.route === Route.ShardPublish || (row.route === Route.Eval && row.isWrite);
 }
 
 const NOAUTH = error('NOAUTH Authentication required.');

@@ -235,7 +235,7 @@ function isDemotion(bytes: Buffer, from: number, to: number): boolean {
 
 const DEMOTION = Buffer.from('-UNBLOCKED force unblock');
 
-function refuseWatchInMulti(client: Client): Verdict {
+export function refuseWatchInMulti(client: Client): Verdict {
   client.reply(Buffer.from('-ERR WATCH inside MULTI is not allowed\r\n'));
   return Verdict.Done;
 }

@@ -4,6 +4,7 @@ import type { CommandRow } from '../commands/row.ts';
 import { patternFollowsKey, sortPatterns } from '../commands/sort-patterns.ts';
 import type { Arguments } from '../resp/arguments.ts';
 import { LARGE_BYTES } from '../resp/command-decoder.ts';
+import type { Lane } from '../upstream/lane.ts';
 import type { Client } from './client.ts';
 import { CROSSSLOT, overloaded } from './failures.ts';
 import type { Proxy } from './proxy.ts';
@@ -24,7 +25,7 @@ export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 export function forward(proxy: Proxy, client: Client, row: CommandRow, args: Arguments, shard: Shard): void {
   const lane = shard.lane(client.database, client.protocol);
   if (lane.full) return refuseOverload(proxy, client, 'laneQueue');
-  if (!proxy.pool.admitsSmall()) return refuseOverload(proxy, client, 'heldBytes');
+  if (!proxy.pool.admitsSmall() || isCrowded(proxy, lane)) return refuseOverload(proxy, client, 'heldBytes');
   if (row.isWrite) proxy.metrics.commands.write += 1;
   else proxy.metrics.commands.read += 1;
   const request = client.request(row.isWrite, proxy.nowMs);
@@ -35,6 +36,11 @@ export function forward(proxy: Proxy, client: Client, row: CommandRow, args: Arg
     if (owned !== null) return lane.sendOwned(request, owned, from, to);
   }
   lane.send(request, args.bytes, args.from, args.to);
+}
+
+/** A shard that is away may hold half of what may be held in all: the others need the rest. */
+function isCrowded(proxy: Proxy, lane: Lane): boolean {
+  return !lane.ready && lane.heldBytes > proxy.pool.boundBytes / 2;
 }
 
 /** Answers with an error of Ringside's own, or in Redis's words, and counts it. */

@@ -10,6 +10,7 @@ import type { ProxyMetrics } from '../telemetry/proxy-cells.ts';
 import type { Topology, TopologyNode, TopologyShard } from '../topology/snapshot.ts';
 import { Failure } from '../upstream/request.ts';
 import type { Secure } from '../upstream/secure.ts';
+import { endBlock } from './block.ts';
 import type { Client } from './client.ts';
 import { ScriptCache } from './script-cache.ts';
 import { type PrimaryAddress, Shard, type ShardSettings, type ShardTiming } from './shard.ts';
@@ -123,6 +124,7 @@ export class Proxy {
   forget(client: Client): void {
     this.clients.delete(client.id);
     this.#paused.delete(client);
+    endBlock(client, this.pool);
     this.subscriptions.forget(client);
   }
 

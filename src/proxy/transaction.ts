@@ -6,7 +6,7 @@ import { MINUS, SHARED } from '../resp/protocol.ts';
 import { endOfReply } from '../resp/reply-decoder.ts';
 import type { Lane } from '../upstream/lane.ts';
 import { acquireRequest, type Failure, type ReplyReceiver, type Request, releaseRequest } from '../upstream/request.ts';
-import { type Queued, Transaction } from './block.ts';
+import { endBlock, type Queued, Transaction } from './block.ts';
 import type { Client } from './client.ts';
 import { answerConnection } from './connection-commands.ts';
 import { dropWatch, lendFor } from './exclusive.ts';
@@ -71,7 +71,8 @@ export function queueCommand(proxy: Proxy, client: Client, row: CommandRow, args
   }
   const local = row.route === Route.Connection && !FORWARDED_IN_A_BLOCK.has(row.name);
   transaction.commands.push({ args: command, row, shard: Math.max(owner, -1), local });
-  transaction.bytes += args.to - args.from;
+  transaction.bytes += command.to;
+  proxy.pool.heldBytes += command.to;
   client.reply(SHARED.queued);
   return Verdict.Done;
 }
@@ -104,7 +105,7 @@ export function answerTransaction(proxy: Proxy, client: Client, row: CommandRow)
   }
   if (row.name === 'exec') return execute(proxy, client, transaction);
   if (client.watch !== null && client.inFlight > 0) return Verdict.Defer;
-  endTransaction(client);
+  endTransaction(proxy, client);
   dropWatch(client);
   client.reply(SHARED.ok);
   return Verdict.Done;
@@ -114,7 +115,7 @@ function execute(proxy: Proxy, client: Client, transaction: Transaction): Verdic
   const needsOwn = client.watch !== null || transaction.selects;
   const hasLocal = transaction.commands.some(queued => queued.local);
   if ((needsOwn || hasLocal) && client.inFlight > 0) return Verdict.Defer;
-  endTransaction(client);
+  endTransaction(proxy, client);
   if (transaction.spoiled) {
     dropWatch(client);
     client.reply(EXECABORT);
@@ -325,8 +326,8 @@ class BlockReply implements ReplyReceiver {
   }
 }
 
-function endTransaction(client: Client): void {
-  client.transaction = null;
+function endTransaction(proxy: Proxy, client: Client): void {
+  endBlock(client, proxy.pool);
   client.settle();
 }
 

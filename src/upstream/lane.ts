@@ -1,6 +1,6 @@
 import type { Backoff } from '../base/backoff.ts';
 import { type BufferPool, LARGEST_BYTES } from '../base/buffer-pool.ts';
-import { tick } from '../base/coarse-clock.ts';
+import { coarse, tick } from '../base/coarse-clock.ts';
 import { Fifo } from '../base/fifo.ts';
 import { type Flushable, scheduleFlush } from '../base/flush-queue.ts';
 import type { Protocol } from '../resp/protocol.ts';
@@ -69,6 +69,13 @@ export class Lane implements Flushable, ConnectionOwner {
 
   get full(): boolean {
     return this.#waiting.length >= this.#settings.queueBound;
+  }
+
+  /** Bytes of buffers that it holds. */
+  get heldBytes(): number {
+    let bytes = 0;
+    for (const segment of this.#segments) bytes += segment.buffer.length;
+    return bytes;
   }
 
   get closed(): boolean {
@@ -326,6 +333,8 @@ export class Lane implements Flushable, ConnectionOwner {
     const failed: Request[] = [];
     for (let i = 0; old.length > 0; i += 1) {
       const request = old.shift();
+      // The wait for another connection begins now, however long the node has left it unanswered.
+      if (i < sent && again[i] === true) request.arrivedMs = coarse.nowMs;
       if (i >= sent || again[i] === true) this.#requeue(request);
       else failed.push(request);
     }

@@ -213,7 +213,8 @@ test.each([['EXEC'], ['EXEC x'], ['DISCARD'], ['RESET'], ['QUIT']])(
       const [wire, other] = await Promise.all([own.connect(), own.connect()]);
       const block = ['MULTI', ...Array.from({ length: 40 }, () => `SET k ${'v'.repeat(20_000)}`)];
       expect((await pipeline(wire, ...block)).slice(1)).toEqual(Array.from({ length: 40 }, () => '+QUEUED\r\n'));
-      expect((await pipeline(other, ...block)).at(-1)).toMatch(/^-OVERLOADED .*heldBytes/);
+      const refused = (await pipeline(other, ...block)).filter(reply => reply.startsWith('-OVERLOADED '));
+      expect(refused.length).toBeGreaterThan(20);
       await pipeline(wire, last);
       if (last === 'QUIT') await wire.takeAll();
       await pipeline(other, 'DISCARD');
