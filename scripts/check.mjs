@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { ensureNodeVersion, ensureNpmPackages, root, runScript, SetupError } from './setup.mjs';
+import { ensureNodeVersion, ensureNpmPackages, root, runScript } from './setup.mjs';
 
 /** Name, command and arguments of each check; they run side by side. */
 const CHECKS = [

@@ -18,6 +18,9 @@ import { ensureNodeVersion, ensureNpmPackages, ensurePackages, root, runScript }
 /** What the tests use of Debian, besides Node. */
 const PACKAGES = ['redis-server', 'redis-tools', 'nutcracker', 'python3-redis', 'openssl'];
 
+/** The environment of everything that this run starts names it, so that its processes are told from all others. */
+const RUN = `${process.pid}-${Date.now()}`;
+
 await runScript(async () => {
   ensureNodeVersion();
   const words = process.argv.slice(2);
@@ -26,12 +29,11 @@ await runScript(async () => {
   await ensureNpmPackages();
   await ensurePackages(PACKAGES);
   await ensureBuilt();
-  const before = processesOfOurs();
   const total = { passed: 0, failed: 0, skipped: [] };
   if (only === 'all') add(total, { ...(await check()), skipped: [] });
   if (only !== 'system') add(total, await vitest('vitest.config.ts', filters));
   if (only !== 'unit') add(total, await vitest('vitest.system.config.ts', filters));
-  const left = await leftBehind(before);
+  const left = await leftBehind();
   for (const line of left) process.stdout.write(`left behind: ${line}\n`);
   add(total, { passed: left.length === 0 ? 1 : 0, failed: left.length === 0 ? 0 : 1, skipped: [] });
   for (const name of total.skipped) process.stdout.write(`skipped: ${name}\n`);
@@ -72,7 +74,11 @@ async function vitest(config, filters) {
 
 function runInherited(command, args) {
   return new Promise(resolve => {
-    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+    const child = spawn(command, args, {
+      cwd: root,
+      env: { ...process.env, RINGSIDE_TEST_RUN: RUN },
+      stdio: ['ignore', 'inherit', 'inherit'],
+    });
     child.on('error', () => resolve(1));
     child.on('close', code => resolve(code ?? 1));
   });
@@ -95,28 +101,25 @@ function readResults(file) {
   return counted;
 }
 
-/** Processes that a test may start: their command line, by process id. */
-function processesOfOurs() {
-  const found = new Map();
+/** Processes of this run that are still there, besides this one. */
+function processesOfRun() {
+  const found = [];
   for (const entry of readdirSync('/proc')) {
-    if (!/^\d+$/.test(entry)) continue;
+    if (!/^\d+$/.test(entry) || Number(entry) === process.pid) continue;
     try {
-      const line = readFileSync(`/proc/${entry}/cmdline`, 'latin1').replaceAll('\0', ' ').trim();
-      if (/redis-server|nutcracker|haproxy|dist\/main\.js/.test(line) && !line.includes('vitest'))
-        found.set(entry, line);
+      if (!readFileSync(`/proc/${entry}/environ`, 'latin1').includes(`RINGSIDE_TEST_RUN=${RUN}`)) continue;
+      found.push(`process ${entry}: ${readFileSync(`/proc/${entry}/cmdline`, 'latin1').replaceAll('\0', ' ').trim()}`);
     } catch {
-      // It ended while we looked.
+      // It ended while we looked, or belongs to somebody else.
     }
   }
   return found;
 }
 
-/** Those that were not there before; what is about to end is given a moment. */
-async function leftBehind(before) {
+/** What is about to end is given a moment. */
+async function leftBehind() {
   for (let attempt = 0; ; attempt += 1) {
-    const left = [...processesOfOurs()]
-      .filter(([pid]) => !before.has(pid))
-      .map(([pid, line]) => `process ${pid}: ${line}`);
+    const left = processesOfRun();
     if (left.length === 0 || attempt === 20) return left;
     await new Promise(resolve => setTimeout(resolve, 100));
   }

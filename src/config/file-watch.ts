@@ -7,7 +7,6 @@
 import { type FSWatcher, realpathSync, watch } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
-/** A change comes as several events; after this pause it counts as done. */
 const SETTLE_MS = 100;
 /** In a directory where something is always written, the pause never comes. */
 const LONGEST_SETTLE_MS = 1000;
@@ -15,15 +14,20 @@ const LONGEST_SETTLE_MS = 1000;
 export class FileWatch {
   readonly #file: string;
   readonly #onEvent: () => void;
+  readonly #settleMs: number;
   #watchers: FSWatcher[] = [];
   #settling: NodeJS.Timeout | null = null;
   /** When the first event came since the last call. */
   #firstEventMs = 0;
 
-  /** `onEvent` is called after anything has happened in the file's directory: whether the file differs is to be seen. */
-  constructor(file: string, onEvent: () => void) {
+  /**
+   * `onEvent` is called after anything has happened in the file's directory: whether the file differs is to be seen.
+   * A change comes as several events; after a pause of `settleMs` it counts as done.
+   */
+  constructor(file: string, onEvent: () => void, settleMs = SETTLE_MS) {
     this.#file = resolve(file);
     this.#onEvent = onEvent;
+    this.#settleMs = settleMs;
     this.#watch();
   }
 
@@ -53,7 +57,7 @@ export class FileWatch {
     if (this.#settling === null) this.#firstEventMs = nowMs;
     else clearTimeout(this.#settling);
     const leftMs = Math.max(0, this.#firstEventMs + LONGEST_SETTLE_MS - nowMs);
-    this.#settling = setTimeout(() => this.#settled(), Math.min(SETTLE_MS, leftMs));
+    this.#settling = setTimeout(() => this.#settled(), Math.min(this.#settleMs, leftMs));
     this.#settling.unref();
   }
 

@@ -102,7 +102,7 @@ const serverTls = section({
 
 const limits = section({
   clients: count(1, 1_000_000)
-    .meta({ description: "Client connections; one more is refused with Redis's own error.", live: true })
+    .meta({ description: 'Client connections; one more is answered -OVERLOADED and closed.', live: true })
     .prefault(10_000),
   bulk: size('1kb', '1gb', '512mb')
     .meta({ description: "Longest single argument, as Redis's proto-max-bulk-len.", live: true })
@@ -140,7 +140,11 @@ const limits = section({
 
 const slowlog = section({
   over: duration('0ms', '1h', '10ms')
-    .meta({ description: 'Commands that took longer are kept in the SLOWLOG.', live: true })
+    .meta({
+      description:
+        'Commands that took so long or longer are kept in the SLOWLOG; 0ms: every one that goes to a single shard.',
+      live: true,
+    })
     .prefault('10ms'),
   keep: count(0, 100_000).meta({ description: 'How many of them; 0 switches the log off.', live: true }).prefault(128),
 });

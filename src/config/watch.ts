@@ -1,15 +1,14 @@
-import { type FSWatcher, realpathSync, watch } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { compareReadings } from './changes.ts';
 import type { Config } from './config.ts';
+import { FileWatch } from './file-watch.ts';
 import { type Loaded, loadSettings } from './load.ts';
 import { ConfigError } from './mistakes.ts';
 
 /**
  * Reads the settings anew on SIGHUP, and when the file changes.
  *
- * What is watched is the directory, not the file: an editor, or Kubernetes with its links, puts another file under the
- * name, and a watch on the old one would hear no more. A file with mistakes changes nothing but the log.
+ * A file with mistakes changes nothing but the log. Where the system has no more watches to give, SIGHUP still works.
  */
 export interface Reload {
   readonly config: Config;
@@ -35,11 +34,10 @@ export class ConfigWatch {
   readonly #file: string;
   readonly #options: WatchOptions;
   readonly #started: Loaded;
+  readonly #watch: FileWatch;
   #current: Loaded;
   /** The mistakes told last, so that each event of the directory does not tell them again. */
   #told = '';
-  #watchers: FSWatcher[] = [];
-  #settling: NodeJS.Timeout | null = null;
   readonly #onSignal = () => this.reload();
 
   /** Loads the file, which throws `ConfigError`, and begins to watch. */
@@ -48,7 +46,7 @@ export class ConfigWatch {
     this.#options = options;
     this.#started = this.#load();
     this.#current = this.#started;
-    this.#watch();
+    this.#watch = new FileWatch(this.#file, () => this.#read(false), options.settleMs);
     if (options.signals !== false) process.on('SIGHUP', this.#onSignal);
   }
 
@@ -64,9 +62,7 @@ export class ConfigWatch {
 
   close(): void {
     process.off('SIGHUP', this.#onSignal);
-    if (this.#settling) clearTimeout(this.#settling);
-    this.#settling = null;
-    this.#unwatch();
+    this.#watch.close();
   }
 
   #load(): Loaded {
@@ -88,44 +84,5 @@ export class ConfigWatch {
     const { needsRestart } = compareReadings(this.#started, next);
     this.#current = next;
     if (tellAlways || changed.length > 0) this.#options.onReload({ config: next.config, changed, needsRestart });
-  }
-
-  /** Watches the directory of the name, and that of the file it leads to. */
-  #watch(): void {
-    this.#unwatch();
-    for (const directory of new Set([dirname(this.#file), dirname(realPath(this.#file))])) {
-      try {
-        const watcher = watch(directory, { persistent: false }, () => this.#settle());
-        // A directory that goes away takes the watch with it; SIGHUP still works.
-        watcher.on('error', () => watcher.close());
-        this.#watchers.push(watcher);
-      } catch {
-        // No more watches to be had (inotify's limit), or no such directory: SIGHUP still works.
-      }
-    }
-  }
-
-  #unwatch(): void {
-    for (const watcher of this.#watchers) watcher.close();
-    this.#watchers = [];
-  }
-
-  /** A change comes as several events; the file is whole when they have ended. */
-  #settle(): void {
-    if (this.#settling) clearTimeout(this.#settling);
-    this.#settling = setTimeout(() => {
-      this.#settling = null;
-      this.#watch();
-      this.#read(false);
-    }, this.#options.settleMs ?? 100);
-    this.#settling.unref();
-  }
-}
-
-function realPath(file: string): string {
-  try {
-    return realpathSync(file);
-  } catch {
-    return file;
   }
 }

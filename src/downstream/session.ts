@@ -97,7 +97,8 @@ export class Session implements Flushable, ClientPort {
       const { latency } = this.#proxy.metrics;
       (request.isWrite ? latency.write : latency.read).observe(tookMs * 1000);
     }
-    if (tookMs >= this.#proxy.config.proxy.slowlog.overMs && request.segment !== null) this.#logSlow(request, tookMs);
+    const { overMs, keep } = this.#proxy.config.proxy.slowlog;
+    if (tookMs >= overMs && keep > 0 && request.segment !== null) this.#logSlow(request, tookMs);
   }
 
   #logSlow(request: Request, tookMs: number): void {

@@ -63,7 +63,7 @@ function ownValues({ listen, limits, slowlog, tls }: ProxyConfig): Map<string, s
     ['timeout', '0'],
     ['databases', String(DATABASES)],
     ['proto-max-bulk-len', String(limits.bulkBytes)],
-    ['slowlog-log-slower-than', String(slowlog.overMs > 0 ? Math.round(slowlog.overMs * 1000) : -1)],
+    ['slowlog-log-slower-than', String(slowlog.keep > 0 ? Math.round(slowlog.overMs * 1000) : -1)],
     ['slowlog-max-len', String(slowlog.keep)],
     ['requirepass', ''],
     ['masterauth', ''],

@@ -68,8 +68,13 @@ export class Gather implements ReplyReceiver {
 
   /** Answers a part that was never sent. */
   fail(tag: number, reply: Buffer): void {
-    this.parts[tag] = reply;
     this.client.port.onError(reply);
+    this.settle(tag, reply);
+  }
+
+  /** Takes the whole reply of a part that went on no lane. */
+  settle(tag: number, reply: Buffer): void {
+    this.parts[tag] = reply;
     this.#finishPart();
   }
 

@@ -1,7 +1,7 @@
 import type { CommandRow } from '../commands/row.ts';
 import type { Arguments } from '../resp/arguments.ts';
 import { encodeCommand, error } from '../resp/encoder.ts';
-import { COLON, MINUS, SHARED } from '../resp/protocol.ts';
+import { MINUS, SHARED } from '../resp/protocol.ts';
 import { decodeReply } from '../resp/reply-value.ts';
 import type { Lane } from '../upstream/lane.ts';
 import { acquireRequest, type Failure, type ReplyReceiver, type Request, releaseRequest } from '../upstream/request.ts';
@@ -9,9 +9,11 @@ import type { Client } from './client.ts';
 import { mergeFirst, toEveryShard } from './everywhere.ts';
 import { CROSSSLOT } from './failures.ts';
 import { anyShard, forward, KEYS_APART, ownerOfKeys, refuse, Verdict } from './forward.ts';
+import { sendFunctionLoad } from './function-load.ts';
 import type { Gather } from './gather.ts';
 import type { Proxy } from './proxy.ts';
 import { digestOfBody } from './script-cache.ts';
+import { sendKill } from './script-kill.ts';
 import type { Shard } from './shard.ts';
 import { mergeOk } from './split.ts';
 
@@ -30,7 +32,8 @@ export function sendEval(proxy: Proxy, client: Client, row: CommandRow, args: Ar
   if (owner === KEYS_APART) return refuse(proxy, client, CROSSSLOT);
   const shard = owner < 0 ? anyShard(proxy) : (proxy.shards[owner] as Shard);
   const lane = shard.lane(client.database, client.protocol);
-  if (lane.full || !row.name.startsWith('eval') || !proxy.pool.admitsSmall()) {
+  // Redis looks at the number of keys first: a call that is wrong in that teaches it no script.
+  if (lane.full || !row.name.startsWith('eval') || !keyCountOk(args) || !proxy.pool.admitsSmall()) {
     forward(proxy, client, row, args, shard);
     return Verdict.Done;
   }
@@ -53,15 +56,22 @@ export function sendEval(proxy: Proxy, client: Client, row: CommandRow, args: Ar
   return Verdict.Done;
 }
 
+/** Remembers the script of an EVAL that ran in a block, if its reply shows that it is one. */
+export function learnScript(proxy: Proxy, args: Arguments, reply: Buffer): void {
+  if (keyCountOk(args) && !NO_SCRIPT_AT_ALL.test(reply.toString('latin1', 0, 64))) proxy.scripts.add(args.copy(1));
+}
+
+/** Whether the number of keys is one, and not larger than what follows it. */
+function keyCountOk(args: Arguments): boolean {
+  const text = args.text(2);
+  return /^(0|[1-9]\d{0,9})$/.test(text) && Number(text) <= args.count - 3;
+}
+
 /** The SCRIPT LOADs that must precede a block: for every digest whose body is known, since a block cannot be repaired. */
 export function loadsFor(proxy: Proxy, shard: Shard, commands: readonly ScriptCommand[]): Buffer[] {
   const loads = new Map<string, Buffer>();
   for (const { row, args } of commands) {
-    if (!row.name.startsWith('eval')) continue;
-    if (!namesDigest(row)) {
-      proxy.scripts.add(args.copy(1));
-      continue;
-    }
+    if (!namesDigest(row)) continue;
     const digest = digestOf(args);
     const body = proxy.scripts.get(digest);
     if (body === undefined || loads.has(digest)) continue;
@@ -137,12 +147,12 @@ class ScriptCall implements ReplyReceiver {
     const reply = this.#cut === null ? Buffer.from(part) : Buffer.concat([this.#cut, part]);
     this.#cut = last ? null : reply;
     if (!last) return;
-    const text = reply.toString('latin1', 0, 32);
+    const text = reply.toString('latin1', 0, 64);
     if (text.startsWith('-NOSCRIPT')) {
       // Whatever else the node was given it has probably lost as well.
       this.#shard.scripts.clear();
       if (this.#repair(request)) return;
-    } else if (text.startsWith('-ERR Error compiling script')) {
+    } else if (NO_SCRIPT_AT_ALL.test(text)) {
       this.#proxy.scripts.delete(this.#digest);
     }
     releaseRequest(request);
@@ -176,21 +186,26 @@ export function sendScript(proxy: Proxy, client: Client, row: CommandRow, args: 
       return Verdict.Done;
     }
     case 'script|exists': {
-      const digests = args
+      // As of now: a FLUSH behind it in the same pipeline must not be seen.
+      const known = args
         .copyAll()
         .slice(2)
-        .map(digest => digest.toString('latin1').toLowerCase());
-      toEveryShard(proxy, client, bytes, false, gather => mergeExists(proxy, gather, digests));
+        .map(digest => proxy.scripts.get(digest.toString('latin1').toLowerCase()) !== undefined);
+      toEveryShard(proxy, client, bytes, false, gather => mergeExists(gather, known));
       return Verdict.Done;
     }
     case 'script|flush':
+      if (args.count > 3 || (args.count === 3 && !/^a?sync$/i.test(args.text(2)))) {
+        // It flushes nothing: a node says so, in Redis's words.
+        forward(proxy, client, row, args, anyShard(proxy));
+        return Verdict.Done;
+      }
       // What is sent from here on comes behind the FLUSH; what another client has on its way may come before it.
       forgetScripts(proxy);
       toEveryShard(proxy, client, bytes, true, gather => onFlushed(proxy, gather));
       return Verdict.Done;
     case 'script|kill':
-      toEveryShard(proxy, client, bytes, true, mergeKilled);
-      return Verdict.Done;
+      return sendKill(proxy, client, 'SCRIPT');
     default:
       return refuse(
         proxy,
@@ -205,7 +220,9 @@ export function sendFunction(proxy: Proxy, client: Client, row: CommandRow, args
   switch (row.name) {
     case 'function|load':
       if (includesSetRepl(args.copy(args.count - 1))) return refuse(proxy, client, SET_REPL);
-      break;
+      return sendFunctionLoad(proxy, client, args);
+    case 'function|kill':
+      return sendKill(proxy, client, 'FUNCTION');
     case 'function|list':
     case 'function|dump':
     case 'function|stats':
@@ -214,8 +231,7 @@ export function sendFunction(proxy: Proxy, client: Client, row: CommandRow, args
     default:
       break;
   }
-  const merge = row.name === 'function|kill' ? mergeKilled : row.name === 'function|load' ? mergeFirst : mergeOk;
-  toEveryShard(proxy, client, args.bytes.subarray(args.from, args.to), true, merge);
+  toEveryShard(proxy, client, args.bytes.subarray(args.from, args.to), true, mergeOk);
   return Verdict.Done;
 }
 
@@ -228,12 +244,12 @@ function onLoaded(proxy: Proxy, gather: Gather, body: Buffer): void {
 }
 
 /** A script counts as existing when every shard has it, or the proxy could give it to those that lack it. */
-function mergeExists(proxy: Proxy, gather: Gather, digests: readonly string[]): void {
+function mergeExists(gather: Gather, known: readonly boolean[]): void {
   const failed = gather.error;
   if (failed !== null) return gather.client.fulfil(gather.slot, failed);
   const answers = gather.parts.map(part => decodeReply(part) as number[]);
-  const pieces = digests.map((digest, i) =>
-    proxy.scripts.get(digest) !== undefined || answers.every(answer => answer[i] === 1) ? SHARED.one : SHARED.zero,
+  const pieces = known.map((isKnown, i) =>
+    isKnown || answers.every(answer => answer[i] === 1) ? SHARED.one : SHARED.zero,
   );
   gather.client.fulfil(gather.slot, Buffer.concat([Buffer.from(`*${pieces.length}\r\n`), ...pieces]));
 }
@@ -246,13 +262,6 @@ function onFlushed(proxy: Proxy, gather: Gather): void {
 function forgetScripts(proxy: Proxy): void {
   proxy.scripts.clear();
   for (const shard of proxy.shards) shard.scripts.clear();
-}
-
-/** A script runs on one shard; the others say that none does. */
-function mergeKilled(gather: Gather): void {
-  const well = gather.parts.find(part => part[0] !== MINUS && part[0] !== COLON);
-  const odd = gather.parts.find(part => !part.toString('latin1', 0, 9).startsWith('-NOTBUSY'));
-  gather.client.fulfil(gather.slot, well ?? odd ?? (gather.parts[0] as Buffer));
 }
 
 /** Whether an EVAL names `redis.set_repl`, by which a script decides that its writes reach no replica. */
@@ -272,5 +281,9 @@ function namesDigest(row: CommandRow): boolean {
 function digestOf(args: Arguments): string {
   return args.text(1).toLowerCase();
 }
+
+/** What a node says of a body that does not become a script (Redis's `luaCreateFunction`, `evalExtractShebangFlags`). */
+const NO_SCRIPT_AT_ALL =
+  /^-ERR (Error compiling script|Unexpected (flag|engine) in script shebang|Invalid script shebang|Unknown lua shebang option)/;
 
 const SET_REPL = error('ERR scripts that use redis.set_repl are refused by Ringside: no replica gets what they write');

@@ -104,6 +104,16 @@ export class Shard {
     return new Connection(this.#target(0, 2), this.#settings.secure, this.#settings.connectMs, owner);
   }
 
+  /**
+   * A connection on which a node that a script keeps busy can be told to end it. Until the script counts as too long
+   * (busy-reply-threshold, 5 s) the node hears nobody, so the login may take as long as an answer.
+   */
+  openControl(owner: ConnectionOwner): Connection {
+    const { secure, connectMs, timeoutMs } = this.#settings;
+    const target = { ...this.#target(0, 2), control: true };
+    return new Connection(target, secure, Math.max(connectMs, timeoutMs), owner);
+  }
+
   /** Another node, or another incarnation, is primary from now on. */
   follow(address: PrimaryAddress): void {
     const before = this.#address;

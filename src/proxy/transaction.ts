@@ -15,7 +15,7 @@ import { anyShard, KEYS_APART, KEYS_NONE, ownerOfKeys, refuse, sortCrossesShards
 import { Gather } from './gather.ts';
 import { ownCall } from './own-commands.ts';
 import type { Proxy } from './proxy.ts';
-import { findsSetRepl, loadsFor } from './scripts.ts';
+import { findsSetRepl, learnScript, loadsFor } from './scripts.ts';
 import type { Shard } from './shard.ts';
 
 /**
@@ -113,7 +113,7 @@ export function answerTransaction(proxy: Proxy, client: Client, row: CommandRow)
 
 function execute(proxy: Proxy, client: Client, transaction: Transaction): Verdict {
   const needsOwn = client.watch !== null || transaction.selects;
-  const hasLocal = transaction.commands.some(queued => queued.local);
+  const hasLocal = transaction.commands.some(queued => queued.local || teaches(queued));
   if ((needsOwn || hasLocal) && client.inFlight > 0) return Verdict.Defer;
   endTransaction(proxy, client);
   if (transaction.spoiled) {
@@ -264,6 +264,11 @@ function sendBlock(proxy: Proxy, shard: Shard, lane: Lane, request: Request, com
  *
  * `executed`: its commands ran. `refused`: an error, or nil because a watched key has changed. `lost`: no reply came.
  */
+/** An EVAL: whether its body is a script is seen in the reply only. */
+function teaches(queued: Queued): boolean {
+  return queued.row.name === 'eval' || queued.row.name === 'eval_ro';
+}
+
 class BlockReply implements ReplyReceiver {
   readonly #proxy: Proxy;
   readonly #client: Client;
@@ -310,8 +315,12 @@ class BlockReply implements ReplyReceiver {
 
   #compose(reply: Buffer): Buffer {
     const { commands } = this.#transaction;
-    if (this.#client.gone || !commands.some(queued => queued.local)) return reply;
     const answered = elementsOf(reply);
+    const sent = commands.filter(queued => !queued.local);
+    sent.forEach((queued, i) => {
+      if (teaches(queued)) learnScript(this.#proxy, queued.args, answered[i] as Buffer);
+    });
+    if (this.#client.gone || sent.length === commands.length) return reply;
     let next = 0;
     const pieces: Buffer[] = [];
     for (const queued of commands) {

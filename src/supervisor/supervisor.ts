@@ -102,7 +102,7 @@ class Supervisor implements RunningSupervisor {
 
   #onObservation(id: string, before: Observation, now: Observation): void {
     if (now.up && !before.up)
-      this.#log.info({ node: id, role: now.report?.role, runId: now.report?.runId }, 'node is up');
+      this.#log.info({ node: id, nodeRole: now.report?.role, runId: now.report?.runId }, 'node is up');
     if (!now.up && before.up) this.#log.warn({ node: id, reason: now.error }, 'node does not answer');
     const known = this.#topology.nodes.find(node => node.id === id)?.runId ?? null;
     const runId = now.report?.runId ?? null;

@@ -135,7 +135,8 @@ export class TopologyFeed {
     if (topology.version <= this.#version) {
       // The same version is what every new stream begins with.
       if (topology.version < this.#version) {
-        this.#ignore(peer, `it offers version ${topology.version}, version ${this.#version} is known`);
+        const remedy = 'if its store was lost, delete last-topology.json in proxy.state and start the proxy again';
+        this.#ignore(peer, `it offers version ${topology.version}, version ${this.#version} is known; ${remedy}`);
       }
       return;
     }

@@ -39,7 +39,8 @@ export class FileStore {
     try {
       return validateTopology(JSON.parse(text));
     } catch (error) {
-      const remedy = 'put back a copy of it (without one, the settings begin anew and proxies must be started again)';
+      const remedy =
+        'put back a copy of it; without one, move it away, so that version 1 begins anew from the settings, and start every proxy again without its last-topology.json (in proxy.state), since a proxy keeps to the highest version it has seen';
       throw new StoreError(`${this.#file} holds no usable topology (${(error as Error).message}); ${remedy}`);
     }
   }

@@ -18,6 +18,11 @@ export interface Target {
   readonly runId: string | null;
   readonly database: number;
   readonly protocol: Protocol;
+  /**
+   * For ending a script that keeps the node busy: such a node takes AUTH and HELLO, and answers all else here with -BUSY
+   * (Redis 7.0: what is flagged `allow_busy`). HELLO names version and role, but not the incarnation.
+   */
+  readonly control?: boolean;
 }
 
 /** The commands of the login, in one piece, and how many replies they bring. */
@@ -32,7 +37,8 @@ export function encodeLogin(target: Target): { bytes: Buffer; replies: number } 
       ),
     );
   }
-  if (target.protocol === 3) commands.push(encodeCommand(['HELLO', '3']));
+  if (target.protocol === 3 || target.control === true) commands.push(encodeCommand(['HELLO', target.protocol]));
+  if (target.control === true) return { bytes: Buffer.concat(commands), replies: commands.length };
   commands.push(encodeCommand(['CLIENT', 'SETNAME', 'ringside']));
   if (target.database !== 0) commands.push(encodeCommand(['SELECT', target.database]));
   commands.push(encodeCommand(['CLIENT', 'ID']));
@@ -44,13 +50,14 @@ export function encodeLogin(target: Target): { bytes: Buffer; replies: number } 
 export interface LoginResult {
   /** What is wrong, in words; empty when nothing is. */
   readonly problem: string;
-  /** The incarnation that answered. */
+  /** The incarnation that answered; empty after a login for control. */
   readonly runId: string;
-  /** The connection's number on the node (CLIENT ID). */
+  /** The connection's number on the node (CLIENT ID); 0 after a login for control. */
   readonly clientId: number;
 }
 
 export function judgeLogin(target: Target, replies: readonly ReplyValue[]): LoginResult {
+  if (target.control === true) return { problem: controlProblem(replies), runId: '', clientId: 0 };
   const info = readInfo(textOf(replies[replies.length - 1]));
   const clientId = replies[replies.length - 2];
   return {
@@ -61,9 +68,8 @@ export function judgeLogin(target: Target, replies: readonly ReplyValue[]): Logi
 }
 
 function problemOf(target: Target, replies: readonly ReplyValue[], info: Map<string, string>): string {
-  for (const reply of replies) {
-    if (reply instanceof ReplyError) return `the node refused the login: ${reply.text}`;
-  }
+  const refusal = refusalIn(replies);
+  if (refusal !== '') return refusal;
   const version = info.get('redis_version') ?? '0';
   if (Number.parseInt(version, 10) < 7) return `the node runs Redis ${version}; Ringside needs 7.0 or newer`;
   if (target.runId !== null && info.get('run_id') !== target.runId) {
@@ -71,6 +77,23 @@ function problemOf(target: Target, replies: readonly ReplyValue[], info: Map<str
   }
   if (info.get('loading') === '1') return 'the node is loading its data';
   if (info.get('role') !== 'master') return 'the node is a replica, not a primary';
+  return '';
+}
+
+/** What HELLO says of a node: names and values in turn. A replica runs no script of ours. */
+function controlProblem(replies: readonly ReplyValue[]): string {
+  const refusal = refusalIn(replies);
+  if (refusal !== '') return refusal;
+  const fields = replies[replies.length - 1];
+  const at = Array.isArray(fields) ? fields.findIndex(field => textOf(field) === 'role') : -1;
+  const role = Array.isArray(fields) && at >= 0 ? textOf(fields[at + 1]) : '';
+  return role === 'master' ? '' : 'the node is not a primary';
+}
+
+function refusalIn(replies: readonly ReplyValue[]): string {
+  for (const reply of replies) {
+    if (reply instanceof ReplyError) return `the node refused the login: ${reply.text}`;
+  }
   return '';
 }
 

@@ -143,6 +143,18 @@ describe('a change of the file', () => {
   });
 });
 
+test('a change is taken up even where something else is written all the while', async () => {
+  const file = join(directory, 'ringside.yaml');
+  writeFileSync(file, HEAD);
+  begin(file);
+  writeFileSync(file, `${HEAD}proxy: { hold: 1s }\n`);
+  for (const end = performance.now() + 1500; performance.now() < end && reloads.length === 0; ) {
+    writeFileSync(join(directory, 'log'), String(performance.now()));
+    await new Promise(resolve => setTimeout(resolve, 3));
+  }
+  expect(reloads.length).toBe(1);
+});
+
 describe('what needs a restart', () => {
   test('is named, and stays named until the file says again what the process was started with', async () => {
     const file = join(directory, 'ringside.yaml');

@@ -98,6 +98,19 @@ test('slowlog: what is slow is another matter for clients that are connected alr
   expect((await pipeline(other, 'SLOWLOG GET'))[0]).toContain('\r\nGET\r\n');
 });
 
+test('slowlog: `over: 0ms` keeps every command of one shard, `keep: 0` none, and CONFIG GET says so as Redis would', async () => {
+  stand = await Stand.start(1, '  slowlog: { over: 0ms }');
+  const wire = await stand.connect();
+  const value = async () => (await pipeline(wire, 'CONFIG GET slowlog-log-slower-than'))[0]?.split('\r\n').at(-2);
+  expect(await value()).toBe('0');
+  await pipeline(wire, 'GET k');
+  expect((await pipeline(wire, 'SLOWLOG GET'))[0]).toContain('\r\nGET\r\n');
+  change({ slowlog: { overMs: 0, keep: 0 } });
+  await pipeline(wire, 'GET k');
+  expect(await pipeline(wire, 'SLOWLOG LEN')).toEqual([':0\r\n']);
+  expect(await value()).toBe('-1');
+});
+
 describe('a topology', () => {
   test('with another primary: what is in flight is answered, what follows goes there', async () => {
     stand = await Stand.start(2);

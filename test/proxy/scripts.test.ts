@@ -160,10 +160,126 @@ redis.register_function('own_get', function(keys) return redis.call('GET', keys[
 
   test('where one shard refuses, the whole says so, and REPLACE mends it', async () => {
     await (await stand.connectTo(stand.nodes[1] as StockRedis)).ask('FUNCTION', 'LOAD', library);
-    expect((await wire.ask('FUNCTION', 'LOAD', library)).toString()).toMatch(/^-ERR Library 'lib' already exists/);
+    expect((await wire.ask('FUNCTION', 'LOAD', library)).toString()).toMatch(/^-ERR Library 'lib' already exists .*s2/);
+    // It stays on the others: instances of a program that load it at one time must not undo each other's.
+    for (const shard of [0, 2]) expect((await atNode(shard, 'FUNCTION LIST'))[0]).toMatch(/^\*1/);
     expect((await wire.ask('FUNCTION', 'LOAD', 'REPLACE', library)).toString()).toBe('$3\r\nlib\r\n');
     for (const key of keys) expect((await pipeline(wire, `FCALL own_get 1 ${key}`))[0]).toMatch(/^\$/);
     await pipeline(wire, 'FUNCTION FLUSH');
+  });
+});
+
+describe('FUNCTION LOAD while a shard is away', () => {
+  const library = `#!lua name=lib
+redis.register_function('own', function() return 1 end)`;
+
+  test('leaves no half behind, and says where it failed and what mends it', async () => {
+    const own = await Stand.start(3, '  hold: 50ms');
+    try {
+      await (own.nodes[1] as StockRedis).stop();
+      await until(() => own.proxy.waitingFor().length === 1);
+      const one = await own.connect();
+      const lists = async () => {
+        const there = [own.nodes[0], own.nodes[2]] as StockRedis[];
+        return Promise.all(there.map(async node => pipeline(await own.connectTo(node), 'FUNCTION LIST')));
+      };
+      const refused = (await one.ask('FUNCTION', 'LOAD', library)).toString();
+      expect(refused).toMatch(/^-CLUSTERDOWN .*not loaded on s2; deleted again .*FUNCTION LOAD REPLACE/);
+      expect(await lists()).toEqual([['*0\r\n'], ['*0\r\n']]);
+      const replaced = (await one.ask('FUNCTION', 'LOAD', 'REPLACE', library)).toString();
+      expect(replaced).toMatch(/^-CLUSTERDOWN .*not loaded on s2; the other shards may have it now; .*REPLACE/);
+      expect(await lists()).toEqual([[expect.stringMatching(/^\*1/)], [expect.stringMatching(/^\*1/)]]);
+    } finally {
+      await own.stop();
+    }
+  });
+
+  test('is undone before what the same client sends next', async () => {
+    const own = await Stand.start(2, '  hold: 50ms');
+    try {
+      await (own.nodes[1] as StockRedis).stop();
+      await until(() => own.proxy.waitingFor().length === 1);
+      const one = await own.connect();
+      await one.send(Buffer.concat([raw('FUNCTION', 'LOAD', library), raw('FUNCTION', 'LOAD', 'REPLACE', library)]));
+      await one.take(2);
+      const node = await own.connectTo(own.nodes[0] as StockRedis);
+      expect(await pipeline(node, 'FUNCTION LIST')).toEqual([expect.stringMatching(/^\*1/)]);
+    } finally {
+      await own.stop();
+    }
+  });
+});
+
+describe('a node that a script keeps busy', () => {
+  beforeAll(async () => {
+    for (const shard of [0, 1, 2]) await atNode(shard, 'CONFIG SET busy-reply-threshold 20');
+  });
+
+  /** Waits until the node refuses others for a script's sake. */
+  async function busy(node: StockRedis, from = stand): Promise<void> {
+    const other = await from.connectTo(node);
+    await until(async () => (await pipeline(other, 'PING'))[0]?.startsWith('-BUSY') === true);
+  }
+
+  test('is freed by SCRIPT KILL, and by nothing else is the script in its way', async () => {
+    const [runner, stuck, killer] = await Promise.all([stand.connect(), stand.connect(), stand.connect()]);
+    const key = keys[1] as string;
+    await runner.send(raw('EVAL', 'while true do end', '1', key));
+    await busy(stand.nodes[1] as StockRedis);
+    // A command that hangs behind the script must not hold up the kill that frees it; the next one waits for the kill.
+    await send(stuck, `STRLEN ${key}`);
+    expect(await pipeline(killer, 'HELLO 3', 'SELECT 3', 'SCRIPT KILL', `STRLEN ${key}`)).toEqual([
+      expect.stringMatching(/^%/),
+      '+OK\r\n',
+      '+OK\r\n',
+      ':0\r\n',
+    ]);
+    expect((await take(runner, 1))[0]).toMatch(/^-ERR .*killed by user/i);
+    expect(await take(stuck, 1)).toEqual([expect.stringMatching(/^:/)]);
+    expect(await pipeline(killer, 'SCRIPT KILL', 'FUNCTION KILL')).toEqual([
+      expect.stringMatching(/^-NOTBUSY /),
+      expect.stringMatching(/^-NOTBUSY /),
+    ]);
+  });
+
+  test('is freed by a client whose own earlier command hangs behind the script', async () => {
+    const [runner, killer] = await Promise.all([stand.connect(), stand.connect()]);
+    const key = keys[1] as string;
+    await runner.send(raw('EVAL', 'while true do end', '1', key));
+    await busy(stand.nodes[1] as StockRedis);
+    expect(await pipeline(killer, `EXISTS ${key}none`, 'SCRIPT KILL')).toEqual([':0\r\n', '+OK\r\n']);
+    await take(runner, 1);
+  });
+
+  test('is freed by FUNCTION KILL where it is a function, which SCRIPT KILL does not end', async () => {
+    const [runner, killer] = await Promise.all([stand.connect(), stand.connect()]);
+    const library = '#!lua name=loop\nredis.register_function("loop", function() while true do end end)';
+    await runner.ask('FUNCTION', 'LOAD', library);
+    await runner.send(raw('FCALL', 'loop', '1', keys[2] as string));
+    await busy(stand.nodes[2] as StockRedis);
+    expect(await pipeline(killer, 'SCRIPT KILL', 'FUNCTION KILL')).toEqual([
+      expect.stringMatching(/^-BUSY /),
+      '+OK\r\n',
+    ]);
+    await take(runner, 1);
+    await pipeline(killer, 'FUNCTION FLUSH');
+  });
+
+  test('with a script that has written stays busy, and the client is told why; a node that is away is told as well', async () => {
+    const own = await Stand.start(2);
+    try {
+      const [runner, killer] = await Promise.all([own.connect(), own.connect()]);
+      const [one, two] = own.nodes as [StockRedis, StockRedis];
+      await pipeline(await own.connectTo(two), 'CONFIG SET busy-reply-threshold 20');
+      const key = keyOn(own, 1);
+      await runner.send(raw('EVAL', "redis.call('SET', KEYS[1], 1) while true do end", '1', key));
+      await busy(two, own);
+      expect(await pipeline(killer, 'SCRIPT KILL')).toEqual([expect.stringMatching(/^-UNKILLABLE /)]);
+      await Promise.all([one.stop(), two.stop()]);
+      expect(await pipeline(killer, 'SCRIPT KILL')).toEqual([expect.stringMatching(/^-CLUSTERDOWN .*shard s1: /)]);
+    } finally {
+      await own.stop();
+    }
   });
 });
 

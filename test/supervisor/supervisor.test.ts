@@ -124,6 +124,17 @@ test('a node that dies is down in the status, and no other takes its role', asyn
   expect(status.shards[0]?.nodes[1]).toMatchObject({ role: 'replica', up: true });
 });
 
+test('a line of log names the role of this process once, and that of a node under another name', async () => {
+  await startReplicatedPair();
+  const lines: string[] = [];
+  const log = pino({ base: { role: 'supervisor' } }, { write: line => lines.push(line) });
+  supervisor = await runSupervisor(settings(), log);
+  const upLines = () => lines.filter(line => line.includes('"node is up"'));
+  await until(upLines, found => found.length >= 2);
+  for (const line of lines) expect(line.match(/"role":/g), line).toHaveLength(1);
+  expect(upLines().map(line => (JSON.parse(line) as { nodeRole: string }).nodeRole)).toContain('replica');
+});
+
 test('a hung node is down within its limit and up again once it answers', async () => {
   await startReplicatedPair();
   supervisor = await runSupervisor(settings(), silent);

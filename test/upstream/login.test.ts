@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { encodeLogin, readInfo, type Target } from '../../src/upstream/login.ts';
+import { encodeLogin, judgeLogin, readInfo, type Target } from '../../src/upstream/login.ts';
 
 const TARGET: Target = {
   host: 'h',
@@ -49,6 +49,20 @@ describe('the login', () => {
       'CLIENT ID',
       'INFO server replication persistence',
     ]);
+  });
+});
+
+describe('the login for ending a script', () => {
+  it('says only what a busy node answers', () => {
+    expect(said({ password: 'p', control: true })).toEqual(['AUTH p', 'HELLO 2']);
+  });
+
+  it('takes a primary, by what HELLO says of it, and nothing else', () => {
+    const target = { ...TARGET, control: true };
+    const hello = (role: string) => [Buffer.from('role'), Buffer.from(role), Buffer.from('modules'), []];
+    expect(judgeLogin(target, [hello('master')]).problem).toBe('');
+    expect(judgeLogin(target, [hello('replica')]).problem).toMatch(/not a primary/);
+    expect(judgeLogin(target, [Buffer.from('x')]).problem).toMatch(/not a primary/);
   });
 });
 
