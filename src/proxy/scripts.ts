@@ -186,6 +186,8 @@ export function sendScript(proxy: Proxy, client: Client, row: CommandRow, args: 
       return Verdict.Done;
     }
     case 'script|exists': {
+      // An EVAL whose reply is due may yet show that its body is no script.
+      if (client.inFlight > 0) return Verdict.Defer;
       // As of now: a FLUSH behind it in the same pipeline must not be seen.
       const known = args
         .copyAll()

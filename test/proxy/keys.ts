@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Client } from '../../src/proxy/client.ts';
 import type { Endpoint, Wire } from '../differential/wire.ts';
-import { bodyOf, command, pipeline, type Stand, until } from './stand.ts';
+import { command, pipeline, type Stand, until } from './stand.ts';
 
 /** A key of the shard with this index, by a name that begins with `prefix`. */
 export function keyOn(stand: Stand, shard: number, prefix = 'k'): string {
@@ -22,16 +22,6 @@ export async function clientOf(stand: Stand, wire: Wire): Promise<Client> {
 /** Connections that are lent to single clients at this moment. */
 export function lent(stand: Stand): number {
   return stand.proxy.shards.reduce((sum, shard) => sum + shard.cells.exclusive, 0);
-}
-
-/** Waits until a client waits on its node. */
-export async function untilBlocked(stand: Stand, wire: Wire, node: Endpoint): Promise<void> {
-  const watcher = await stand.connectTo(node);
-  void wire;
-  await until(async () => {
-    const [text = ''] = await pipeline(watcher, 'INFO clients');
-    return /^blocked_clients:[1-9]/m.test(bodyOf(text));
-  });
 }
 
 /** Lets the node carry out no write until the returned function is called. */
