@@ -12,20 +12,16 @@ export async function importFile(
   if (options.out !== '-' && existsSync(options.out) && options.force !== true) {
     throw new CommandFailure(`${options.out} exists: name another with --out, or write over it with --force`, USAGE);
   }
-  const { yaml, notes } = convert(readText(file), file, options.pool);
+  const { yaml, notes } = importNutcracker(
+    readText(file),
+    file,
+    options.pool === undefined ? {} : { pool: options.pool },
+  );
   if (options.out === '-') process.stdout.write(yaml);
   else writeText(options.out, yaml);
   for (const note of notes) process.stderr.write(`note: ${note}\n`);
   if (options.out !== '-') process.stdout.write(`${options.out}: written; next: ringside check ${options.out}\n`);
   return 0;
-}
-
-function convert(text: string, file: string, pool: string | undefined) {
-  try {
-    return importNutcracker(text, file, pool === undefined ? {} : { pool });
-  } catch (error) {
-    throw new CommandFailure((error as Error).message, USAGE);
-  }
 }
 
 function readText(file: string): string {

@@ -105,7 +105,8 @@ function checkRing(ring: Settings['ring']): Mistake[] {
     mistakes.push(
       mistake(['ring', 'hashTag'], `got ${show(hashTag)}, expected two different characters, or "" for none`),
     );
-  } else if (hashTag !== undefined && hashTag !== '' && hashTag[0] === hashTag[1]) {
+  } else if (hashTag !== undefined && hashTag !== '' && hashTag[0] === hashTag[1] && ring.like === undefined) {
+    // twemproxy allows two equal ones, as in `a$tag$b`.
     mistakes.push(
       mistake(['ring', 'hashTag'], `got ${show(hashTag)}, expected two different characters, such as "{}"`),
     );

@@ -63,7 +63,7 @@ const namedShard = section({
     .array(text(NAME, 'the id of a node'), expects('a list of node ids'))
     .min(1, expects('a list of at least one node id'))
     .describe('Ids of its nodes; the first is the proposed primary.'),
-  weight: amount(0, 1000).describe('Share of the ring, in relation to the other shards.').prefault(1),
+  weight: amount(0, 1_000_000).describe('Share of the ring, in relation to the other shards.').prefault(1),
 });
 
 const ring = section({
@@ -77,8 +77,8 @@ const ring = section({
     .describe('Only with `like: twemproxy`: how numbers become shards. Default: ketama.')
     .optional(),
   hashTag: z
-    .string(expects('two different characters, or "" for none'))
-    .meta({ values: 'two different characters, or "" for none' })
+    .string(expects('two characters (different ones, but with `like: twemproxy`), or "" for none'))
+    .meta({ values: 'two characters (different ones, but with `like: twemproxy`), or "" for none' })
     .describe(
       'Only what stands between these two characters is hashed, which brings keys together on one shard. Default: "{}", with `like: twemproxy` none.',
     )
