@@ -71,8 +71,6 @@ class KillCall implements ConnectionOwner {
     if (bytes[length - 1] === LF) this.#connection?.end('it is answered');
   }
 
-  onDrained(): void {}
-
   onEnded(_connection: Connection, reason: string): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     if (this.#reply.endsWith('\r\n')) return this.#gather.settle(this.#tag, Buffer.from(this.#reply, 'latin1'));

@@ -108,8 +108,6 @@ export class SubscriberLink implements ConnectionOwner {
     }
   }
 
-  onDrained(): void {}
-
   onEnded(): void {
     this.#connection = null;
     this.#confirmed.clear();

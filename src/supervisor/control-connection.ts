@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
-import type { ConnectionOptions } from 'node:tls';
 import { Redis } from 'ioredis';
-import type { HostPort, NodeAccess, TlsClient } from '../config/config.ts';
+import type { HostPort, NodeAccess } from '../config/config.ts';
+import { clientTlsOptions } from '../config/tls-options.ts';
 
 /**
  * One connection to one node for control, which ends for good when it breaks.
@@ -23,7 +22,7 @@ export async function openControl(node: HostPort, access: NodeAccess, limitMs: n
     disableClientInfo: true,
     connectTimeout: limitMs,
     commandTimeout: limitMs,
-    ...(access.tls === null ? {} : { tls: tlsOptions(access.tls) }),
+    ...(access.tls === null ? {} : { tls: clientTlsOptions(access.tls) }),
   });
   // The client tells of a refused connection only by this event; the promise says no more than "closed".
   let cause: Error | null = null;
@@ -38,13 +37,4 @@ export async function openControl(node: HostPort, access: NodeAccess, limitMs: n
     redis.disconnect();
     throw cause ?? error;
   }
-}
-
-function tlsOptions(tls: TlsClient): ConnectionOptions {
-  return {
-    ...(tls.ca === null ? {} : { ca: readFileSync(tls.ca) }),
-    ...(tls.cert === null ? {} : { cert: readFileSync(tls.cert) }),
-    ...(tls.key === null ? {} : { key: readFileSync(tls.key) }),
-    ...(tls.serverName === null ? {} : { servername: tls.serverName }),
-  };
 }

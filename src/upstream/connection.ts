@@ -18,8 +18,6 @@ export interface ConnectionOwner {
   /** Bytes from the node; they are valid during the call only. */
   onBytes(length: number, bytes: Buffer): void;
   onEnded(connection: Connection, reason: string): void;
-  /** All that was written has left the process. */
-  onDrained(): void;
 }
 
 export class Connection {
@@ -36,15 +34,11 @@ export class Connection {
   #loginReplies = 0;
   #loginBytes = 0;
   readonly #decoder = new ReplyDecoder();
-  readonly #onWritten: () => void;
 
   /** `secure`: TLS options; null for plain TCP. `connectMs` bounds everything until the connection is ready. */
   constructor(target: Target, secure: Secure | null, connectMs: number, owner: ConnectionOwner) {
     this.target = target;
     this.#owner = owner;
-    this.#onWritten = () => {
-      if (this.#socket.writableLength === 0) this.#owner.onDrained();
-    };
     const onread = {
       buffer: READ_BUFFER,
       callback: (length: number, bytes: Uint8Array): boolean => {
@@ -68,9 +62,9 @@ export class Connection {
     this.#timer = setTimeout(() => this.end(`no answer within ${connectMs} ms`), connectMs);
   }
 
-  /** Sends bytes, which must stay untouched until `onDrained` or the end. */
+  /** Sends bytes, which must stay untouched until what they ask for was answered, or the connection has ended. */
   write(bytes: Buffer): void {
-    if (!this.#ended) this.#socket.write(bytes, this.#onWritten);
+    if (!this.#ended) this.#socket.write(bytes);
   }
 
   /** Holds back what is written until `uncork`, so that several pieces leave as one. */
@@ -80,11 +74,6 @@ export class Connection {
 
   uncork(): void {
     this.#socket.uncork();
-  }
-
-  /** Bytes written that have not left the process. */
-  get unsentBytes(): number {
-    return this.#socket.writableLength;
   }
 
   /** Ends the connection at once; the owner hears of it, once. */

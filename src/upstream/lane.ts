@@ -243,8 +243,6 @@ export class Lane implements Flushable, ConnectionOwner {
     }
   }
 
-  onDrained(): void {}
-
   onEnded(_connection: Connection, reason: string): void {
     this.#connection = null;
     this.problem = reason;

@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import type { ConnectionOptions, connect } from 'node:tls';
 import type { TlsClient } from '../config/config.ts';
+import { clientTlsOptions } from '../config/tls-options.ts';
 
 /**
  * TLS towards nodes: the options, and the function that connects with them. Null where connections are plain TCP; then
@@ -15,11 +15,5 @@ export interface Secure {
 export async function secureLinks(tls: TlsClient | null): Promise<Secure | null> {
   if (tls === null) return null;
   const { connect: connectSecurely } = await import('node:tls');
-  const options = {
-    ...(tls.ca === null ? {} : { ca: readFileSync(tls.ca) }),
-    ...(tls.cert === null ? {} : { cert: readFileSync(tls.cert) }),
-    ...(tls.key === null ? {} : { key: readFileSync(tls.key) }),
-    ...(tls.serverName === null ? {} : { servername: tls.serverName }),
-  };
-  return { options, connect: connectSecurely };
+  return { options: clientTlsOptions(tls), connect: connectSecurely };
 }

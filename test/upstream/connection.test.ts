@@ -26,8 +26,6 @@ class Owner {
   onEnded(_connection: Connection, reason: string): void {
     this.ended.push(reason);
   }
-
-  onDrained(): void {}
 }
 
 const nodes: ScriptedNode[] = [];
