@@ -4,10 +4,11 @@
  * It carries one request, `replace`, and its result; a signal could carry the request but no answer. Whoever may write
  * to the directory may use it.
  */
-import { chmodSync, mkdirSync, statSync, unlinkSync } from 'node:fs';
+import { chmodSync, statSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { AS_UMASK, makeDirectory } from '../base/directory.ts';
 
 /** What became of a request. */
 export interface ControlResult {
@@ -38,7 +39,7 @@ function shortened(text: string): string {
 /** Listens for requests; throws where that is not possible, with the reason in one line. */
 export async function listenForControl(stateDir: string, replace: () => Promise<ControlResult>): Promise<Server> {
   const path = controlPath(stateDir);
-  mkdirSync(stateDir, { recursive: true });
+  await makeDirectory(stateDir, AS_UMASK);
   const server = createServer(socket => serve(socket, replace));
   try {
     await listen(server, path);

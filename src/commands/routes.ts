@@ -94,11 +94,11 @@ function refuse(names: string, reason: string): void {
   for (const name of names.split(' ')) REFUSALS.set(name, reason);
 }
 
-refuse('shutdown', 'the life of a node belongs to the supervisor; stop the whole with its own command');
-refuse('replicaof slaveof failover', 'who is primary is decided by the supervisor');
+refuse('shutdown', 'it would end a node that serves other clients; end nodes where they run');
+refuse('replicaof slaveof failover', 'who is primary is set by the configuration, not by a client');
 refuse('psync sync replconf', 'a replica must follow a node, not the proxy');
 refuse('cluster', 'behind the proxy there is one Redis, not Redis Cluster; use the client without cluster mode');
-refuse('migrate', 'moving keys between nodes belongs to the supervisor; DUMP and RESTORE work');
+refuse('migrate', 'it would take keys to where the ring does not look for them; DUMP and RESTORE work');
 refuse('module', 'modules are loaded by the configuration of the nodes, so that every copy has them');
 refuse('acl', 'users are set up in the configuration; ACL WHOAMI and ACL CAT work');
 refuse('bgrewriteaof save bgsave', 'how nodes persist is set in their configuration, not by a client');

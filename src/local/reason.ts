@@ -7,6 +7,10 @@ export function reasonOf(error: unknown): string {
       return 'permission denied';
     case 'EROFS':
       return 'read-only file system';
+    case 'ENOENT':
+      return 'no directory can be made there';
+    case 'EEXIST':
+      return 'a file stands there';
     case 'ENOSPC':
       return 'no space left';
     case 'ENOTDIR':

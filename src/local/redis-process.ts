@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import path from 'node:path';
+import { makeDirectorySync } from '../base/directory.ts';
 import { EnvironmentError } from '../base/environment-error.ts';
 import type { NodeAccess, NodeConfig } from '../config/config.ts';
 import { openControl } from '../supervisor/control-connection.ts';
@@ -54,7 +55,7 @@ export class RedisProcess {
 
   /** Starts the process, which loads dump.rdb if there is one. */
   start(): void {
-    mkdirSync(this.directory, { recursive: true, mode: 0o700 });
+    makeDirectorySync(this.directory);
     const file = path.join(this.directory, 'redis.conf');
     writeWhole(file, redisConf(this.node, this.directory, this.#access));
     const child = spawn('redis-server', [file], { cwd: this.directory, detached: true, stdio: 'ignore' });

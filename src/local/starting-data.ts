@@ -1,4 +1,5 @@
-import { copyFileSync, existsSync, mkdirSync, renameSync } from 'node:fs';
+import { copyFileSync, existsSync, renameSync } from 'node:fs';
+import { makeDirectory } from '../base/directory.ts';
 import type { RedisProcess } from './redis-process.ts';
 
 /** Saving and copying a large data set takes its time. */
@@ -24,7 +25,7 @@ export async function bringNewestData(
     (await furthestAlive(replicas, existsSync(primary.dumpFile))) ?? furthestSaved(primary, replicas, savedOffsets);
   if (source === null) return null;
   if (source.identity !== null) await source.command(SAVE_LIMIT_MS, 'SAVE');
-  mkdirSync(primary.directory, { recursive: true, mode: 0o700 });
+  await makeDirectory(primary.directory);
   const aside = `${primary.dumpFile}.${process.pid}`;
   copyFileSync(source.dumpFile, aside);
   renameSync(aside, primary.dumpFile);

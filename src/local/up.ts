@@ -1,5 +1,6 @@
-import { accessSync, constants, mkdirSync } from 'node:fs';
+import { accessSync, constants } from 'node:fs';
 import path from 'node:path';
+import { AS_UMASK, makeDirectorySync } from '../base/directory.ts';
 import { EnvironmentError } from '../base/environment-error.ts';
 import type { Config } from '../config/config.ts';
 import { ConfigError } from '../config/mistakes.ts';
@@ -85,7 +86,7 @@ function told(error: unknown): number {
 
 function takeDirectory(directory: string, lock: string): void {
   try {
-    mkdirSync(directory, { recursive: true });
+    makeDirectorySync(directory, AS_UMASK);
     accessSync(directory, constants.W_OK);
     lockDirectory(lock, directory);
   } catch (error) {

@@ -12,7 +12,6 @@ import { sendParts } from './everywhere.ts';
 import { Verdict } from './forward.ts';
 import { Gather } from './gather.ts';
 import { formatInfo, type InfoSection, type InfoSections, mergeInfo, parseInfo, parsePairs } from './info-merge.ts';
-import { knownNodeVersion, noteNodeVersion } from './node-version.ts';
 import type { Proxy } from './proxy.ts';
 
 /**
@@ -66,7 +65,6 @@ class Wanted {
 
 function composeInfo(proxy: Proxy, wanted: Wanted, texts: InfoSections[], heard: ReadonlySet<string>): string {
   const sections = mergeInfo(texts);
-  noteNodeVersion(proxy, sections.get('Server')?.get('redis_version'));
   for (const [title, fields] of ownFields(proxy)) {
     const present = sections.get(title);
     if (present !== undefined) for (const [name, value] of fields) present.set(name, value);
@@ -95,7 +93,7 @@ function serverFields(proxy: Proxy): InfoSection {
   const { listen } = proxy.config.proxy;
   const tcp = listen.find(address => address.kind === 'tcp');
   return fieldsOf({
-    redis_version: knownNodeVersion(proxy),
+    redis_version: proxy.nodeVersion,
     redis_mode: 'standalone',
     os: `${os.type()} ${os.release()} ${os.machine()}`,
     process_id: process.pid,

@@ -7,7 +7,6 @@ import type { Client } from './client.ts';
 import { setClientName } from './client-command.ts';
 import { Verdict } from './forward.ts';
 import { answer, answerError, mustWait, SYNTAX_ERROR } from './local-answer.ts';
-import { knownNodeVersion, learnNodeVersion } from './node-version.ts';
 import type { Proxy } from './proxy.ts';
 
 /**
@@ -28,7 +27,6 @@ export function answerHello(proxy: Proxy, client: Client, args: Arguments): Verd
     if (client.watch !== null) return answerError(proxy, client, HELLO_WHILE_WATCHING);
     if (mustWait(client)) return Verdict.Defer;
   }
-  if (client.capture === null && learnNodeVersion(proxy, client)) return Verdict.Defer;
   const problem = applyOptions(proxy, client, args);
   if (problem !== null) return answerError(proxy, client, problem);
   if (!client.authenticated) return answerError(proxy, client, HELLO_NOAUTH);
@@ -97,7 +95,7 @@ function sameSecret(a: Buffer, b: Buffer): boolean {
 function helloReply(proxy: Proxy, client: Client): Buffer {
   return map(client.protocol, [
     ...[bulk('server'), bulk('redis')],
-    ...[bulk('version'), bulk(knownNodeVersion(proxy))],
+    ...[bulk('version'), bulk(proxy.nodeVersion)],
     ...[bulk('proto'), integer(client.protocol)],
     ...[bulk('id'), integer(client.id)],
     ...[bulk('mode'), bulk('standalone')],

@@ -12,6 +12,7 @@ import { Failure } from '../upstream/request.ts';
 import type { Secure } from '../upstream/secure.ts';
 import { endBlock } from './block.ts';
 import type { Client } from './client.ts';
+import { learnCommands } from './learn-commands.ts';
 import { ScriptCache } from './script-cache.ts';
 import { type PrimaryAddress, Shard, type ShardSettings, type ShardTiming } from './shard.ts';
 import { Slowlog } from './slowlog.ts';
@@ -29,6 +30,12 @@ export class Proxy {
   readonly limits: Config['proxy']['limits'];
   readonly log: Log;
   readonly table = CommandTable.fromSnapshot();
+  /** Of the COMMAND reply in use; empty: the table is the shipped one. */
+  commandsDigest = '';
+  /** The version of Redis that the nodes run; until one has told, the one whose behaviour this program follows. */
+  nodeVersion = '7.0.15';
+  /** The incarnation whose table was asked for last, by shard. */
+  readonly #learnedFrom = new Map<string, string>();
   readonly pool: BufferPool;
   readonly metrics: ProxyMetrics;
   readonly clients = new Map<number, Client>();
@@ -231,9 +238,19 @@ export class Proxy {
     );
   }
 
+  /** A primary was logged in to: what it runs, and which commands it knows, is what clients are told. */
+  #onLogin(shard: Shard): void {
+    const { version, runId } = shard.lane(0, 2);
+    this.nodeVersion = version;
+    if (this.#learnedFrom.get(shard.name) === runId) return;
+    this.#learnedFrom.set(shard.name, runId);
+    learnCommands(this, shard);
+  }
+
   #onShardState(shard: Shard): void {
     const { host, port, nodeId } = shard.address;
     if (shard.up) {
+      this.#onLogin(shard);
       this.log.info(
         { shard: shard.name, node: nodeId },
         `shard ${shard.name}: logged in to ${nodeId} at ${host}:${port}`,

@@ -198,8 +198,12 @@ export const METRICS: readonly MetricRow[] = [
     type: 'counter',
     labels: [],
     merge: 'sum',
-    help: 'Commands that waited for a primary in vain (CLUSTERDOWN).',
-    read: ({ proxy }, put) => put(proxy.held.expired),
+    help: 'Commands, or parts of split ones, that waited for a primary in vain (CLUSTERDOWN).',
+    read: ({ proxy }, put) => {
+      let expired = proxy.held.expired;
+      for (const shard of proxy.shards()) expired += shard.expired;
+      put(expired);
+    },
   },
   shardRow('ringside_shard_up', 'gauge', 'min', "1 while every worker is logged in to the shard's primary.", s => s.up),
   shardRow('ringside_shard_lanes', 'gauge', 'sum', 'Shared connections open to the shard.', s => s.lanes),

@@ -30,8 +30,9 @@ export class ProxyMetrics {
     return cells;
   }
 
-  /** Takes a shard that no longer exists out of the next scrape. */
+  /** Takes a shard that no longer exists out of the next scrape; sums over all shards keep what it counted. */
   dropShard(name: string): void {
+    this.held.expired += this.#shards.get(name)?.expired ?? 0;
     this.#shards.delete(name);
   }
 
@@ -127,7 +128,7 @@ export class HeldCells {
   bytes = 0;
   /** Gauge: commands that wait for a primary. */
   commands = 0;
-  /** Commands whose wait for a primary ended with an error. */
+  /** Commands whose wait for a primary ended with an error, of shards that no longer exist. */
   expired = 0;
 }
 
@@ -168,6 +169,8 @@ export class ShardCells {
   reconnects = 0;
   /** Connections given up because a node left a command unanswered too long. */
   timeouts = 0;
+  /** Commands, or a split command's parts, whose wait for the shard's primary ended with an error. */
+  expired = 0;
 
   constructor(name: string) {
     this.name = name;

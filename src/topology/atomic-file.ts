@@ -1,5 +1,6 @@
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { makeDirectory } from '../base/directory.ts';
 
 /**
  * Replaces a file whole or not at all, also when the machine stops in the middle.
@@ -22,23 +23,6 @@ export async function replaceFile(file: string, text: string, temporary = `${fil
   await syncDirectory(dirname(file));
 }
 
-/**
- * Makes a directory and those around it.
- *
- * Not by `mkdir`'s own `recursive`: where a directory can never be made, as in /proc, that tries for ever (Node 20).
- */
-export async function makeDirectory(directory: string): Promise<void> {
-  try {
-    await mkdir(directory, 0o700);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'EEXIST' && (await stat(directory)).isDirectory()) return;
-    if (code !== 'ENOENT' || (await isThere(dirname(directory)))) throw error;
-    await makeDirectory(dirname(directory));
-    await makeDirectory(directory);
-  }
-}
-
 /** What went wrong with a file, for a person: the system's word for it and what to do. */
 export function fileTrouble(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
@@ -56,13 +40,6 @@ const TROUBLES: Record<string, string> = {
   ENOTDIR: 'a part of the path is a file: choose another directory',
   EEXIST: 'a file stands where the directory should be: choose another directory',
 };
-
-async function isThere(directory: string): Promise<boolean> {
-  return stat(directory).then(
-    () => true,
-    () => false,
-  );
-}
 
 async function writeThrough(file: string, text: string): Promise<void> {
   const handle = await open(file, 'w', 0o600);

@@ -1,7 +1,8 @@
 import { link, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { fileTrouble, makeDirectory } from './atomic-file.ts';
+import { makeDirectory } from '../base/directory.ts';
+import { fileTrouble } from './atomic-file.ts';
 
 /**
  * Keeps a directory to one process at a time, without the help of the kernel, which Node does not offer.

@@ -25,6 +25,8 @@ export class Connection {
   ready = false;
   /** The incarnation that answered the login, and this connection's number there; empty and 0 before. */
   runId = '';
+  /** The version of Redis there; empty before the login. */
+  version = '';
   clientId = 0;
   readonly #owner: ConnectionOwner;
   readonly #socket: net.Socket;
@@ -117,6 +119,7 @@ export class Connection {
     const login = judgeLogin(this.target, decodeReplies(Buffer.concat(this.#login)));
     if (login.problem !== '') return this.end(login.problem);
     this.runId = login.runId;
+    this.version = login.version;
     this.clientId = login.clientId;
     this.#login = [];
     if (this.#timer !== null) clearTimeout(this.#timer);

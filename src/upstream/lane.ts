@@ -87,6 +87,11 @@ export class Lane implements Flushable, ConnectionOwner {
     return this.#connection?.runId ?? '';
   }
 
+  /** The version of Redis at the other end; empty while there is none. */
+  get version(): string {
+    return this.#connection?.version ?? '';
+  }
+
   /** The connection's number on the node, for CLIENT UNBLOCK; 0 while there is none. */
   get clientId(): number {
     return this.#connection?.clientId ?? 0;
@@ -178,6 +183,7 @@ export class Lane implements Flushable, ConnectionOwner {
     }
     while (this.#waiting.length > 0 && this.#waiting.peek().arrivedMs + this.#settings.holdMs <= nowMs) {
       const request = this.#waiting.shift();
+      this.#settings.cells.expired += 1;
       // Its bytes must not leave any more, though the segment also holds commands that still wait.
       if (request.segment !== null) request.segment.flushed = request.to;
       this.#forgetBytes(request.segment);

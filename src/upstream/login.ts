@@ -52,17 +52,20 @@ export interface LoginResult {
   readonly problem: string;
   /** The incarnation that answered; empty after a login for control. */
   readonly runId: string;
+  /** What it runs, as in `7.0.15`. */
+  readonly version: string;
   /** The connection's number on the node (CLIENT ID); 0 after a login for control. */
   readonly clientId: number;
 }
 
 export function judgeLogin(target: Target, replies: readonly ReplyValue[]): LoginResult {
-  if (target.control === true) return { problem: controlProblem(replies), runId: '', clientId: 0 };
+  if (target.control === true) return { problem: controlProblem(replies), runId: '', clientId: 0, version: '' };
   const info = readInfo(textOf(replies[replies.length - 1]));
   const clientId = replies[replies.length - 2];
   return {
     problem: problemOf(target, replies, info),
     runId: info.get('run_id') ?? '',
+    version: info.get('redis_version') ?? '',
     clientId: typeof clientId === 'number' ? clientId : 0,
   };
 }

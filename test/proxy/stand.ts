@@ -51,6 +51,8 @@ export class Stand {
     await listener.listen();
     const stand = new Stand(proxy, listener, port, nodes, directory);
     await until(() => proxy.waitingFor().length === 0);
+    // The nodes' tables of commands have come too, and nothing is held any more.
+    await until(() => proxy.commandsDigest !== '' && proxy.pool.heldBytes === 0);
     return stand;
   }
 
