@@ -6,6 +6,7 @@
  * command line.
  */
 import cluster from 'node:cluster';
+import { existsSync } from 'node:fs';
 import { SETTINGS_WORD } from './admin/settings-reader.ts';
 import { proxyFile } from './cli/proxy-arguments.ts';
 
@@ -18,7 +19,7 @@ if (cluster.isWorker) {
 } else if (process.send !== undefined && words[0] === SETTINGS_WORD) {
   const { tellSettings } = await import('./admin/settings-process.ts');
   tellSettings();
-} else if (file !== null) {
+} else if (file !== null && existsSync(file)) {
   const { runProxyParent } = await import('./admin/proxy-parent.ts');
   process.exit(await runProxyParent(file));
 } else {

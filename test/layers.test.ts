@@ -24,7 +24,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   supervisor: ['base', 'config', 'topology', 'ring'],
   admin: ['base', 'config', 'telemetry', 'topology', 'downstream'],
   local: ['base', 'config', 'topology', 'resp', 'supervisor'],
-  cli: ['base', 'config', 'telemetry', 'topology', 'ring', 'resp', 'supervisor', 'admin', 'local'],
+  cli: ['base', 'config', 'telemetry', 'topology', 'ring', 'resp', 'commands', 'supervisor', 'admin', 'local'],
   main: ['cli', 'admin', 'local'],
 };
 

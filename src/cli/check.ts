@@ -5,6 +5,7 @@ import { connectionBudget } from '../config/budget.ts';
 import type { Config, ListenAddress } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import { tellFailure, USAGE } from './failure.ts';
+import { unknownCommandWarnings } from './unknown-commands.ts';
 
 export async function check(file: string, options: { json?: boolean }): Promise<number> {
   let config: Config;
@@ -34,6 +35,7 @@ function summary(file: string, config: Config): object {
     ring: config.ring,
     listen: config.proxy.listen.map(addressText),
     connections: { perProxyAndNode: perProxy, proxies, warning },
+    warnings: unknownCommandWarnings(config.proxy.deny),
   };
 }
 
@@ -51,7 +53,8 @@ function summaryText(file: string, config: Config): string {
     `supervisor   ${config.supervisor.listen.host}:${config.supervisor.listen.port}`,
     `connections  ${text}`,
   ];
-  if (warning !== null) lines.push(`warning      ${warning}`);
+  const warnings = [...(warning === null ? [] : [warning]), ...unknownCommandWarnings(config.proxy.deny)];
+  for (const line of warnings) lines.push(`warning      ${line}`);
   return `${lines.join('\n')}\n`;
 }
 

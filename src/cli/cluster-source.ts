@@ -1,15 +1,12 @@
 /**
  * Where a command gets its knowledge of a cluster: the settings file it was given, or a supervisor.
  */
-import { existsSync } from 'node:fs';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import { feedToken } from '../topology/credentials.ts';
 import { CommandFailure, NOT_NOW, USAGE } from './failure.ts';
-import { DEFAULT_FILE } from './proxy-arguments.ts';
+import { requireSettingsFile } from './settings-file.ts';
 
-/** What `ringside up` writes when it is started here. */
-const LOCAL_FILE = '.ringside/ringside.yaml';
 const ANSWER_LIMIT_MS = 2000;
 
 /** Supervisors in the order in which they are asked. */
@@ -25,7 +22,7 @@ export interface ClusterSource {
 /** Takes a file's name or a URL. */
 export function clusterSource(fileOrUrl: string): ClusterSource {
   if (/^https?:/i.test(fileOrUrl)) return { urls: [baseUrl(fileOrUrl)], token: null, config: null };
-  if (fileOrUrl === DEFAULT_FILE && !existsSync(DEFAULT_FILE)) throw new CommandFailure(noDefaultFile(), USAGE);
+  requireSettingsFile(fileOrUrl);
   const config = loadConfig(fileOrUrl);
   return { urls: config.supervisor.peers, token: feedToken(config.secret, config.cluster), config };
 }
@@ -68,9 +65,4 @@ function baseUrl(text: string): string {
   } catch {
     throw new CommandFailure(`${text} is no URL: write it as http://HOST:PORT`, USAGE);
   }
-}
-
-function noDefaultFile(): string {
-  const here = `there is no ${DEFAULT_FILE} here: name a settings file with --config FILE`;
-  return existsSync(LOCAL_FILE) ? `${here} ("ringside up" wrote --config ${LOCAL_FILE})` : here;
 }

@@ -5,8 +5,10 @@ import { askToReplace, controlPath } from '../admin/control-socket.ts';
 import { runProxyParent } from '../admin/proxy-parent.ts';
 import { loadConfig } from '../config/load.ts';
 import { CommandFailure, NOT_NOW } from './failure.ts';
+import { requireSettingsFile } from './settings-file.ts';
 
 export async function proxy(options: { config: string; replace?: boolean }): Promise<number> {
+  requireSettingsFile(options.config);
   if (options.replace !== true) return process.exit(await runProxyParent(options.config));
   // Mistakes are told here, where the person is, before the running proxy is asked to read the same file.
   const { stateDir } = loadConfig(options.config).proxy;

@@ -4,9 +4,11 @@
 import { createLog } from '../base/log.ts';
 import { loadConfig } from '../config/load.ts';
 import { runSupervisor } from '../supervisor/supervisor.ts';
+import { requireSettingsFile } from './settings-file.ts';
 
 /** Never gives a status: the process ends here, so that nothing left over keeps it alive. */
 export async function supervisor(options: { config: string }): Promise<never> {
+  requireSettingsFile(options.config);
   const running = await runSupervisor(loadConfig(options.config), createLog('supervisor'));
   let isEnding = false;
   return new Promise(() => {

@@ -106,7 +106,7 @@ refuse('swapdb', 'it cannot be done on all shards at one moment');
 refuse('move', 'it would cross databases on one node, unseen by the others; COPY or DUMP and RESTORE work');
 refuse('debug', 'it can stop or crash a node that serves other clients');
 refuse('monitor', 'it would have to merge the streams of all nodes; run it on one node');
-refuse('config|set config|rewrite', 'the settings of nodes are kept alike by the configuration; change them there');
+refuse('config|set config|rewrite', 'every node of the cluster must be set alike; change the settings at the nodes');
 refuse('client|tracking client|caching client|trackinginfo', 'client-side caching is not supported');
 
 const UNROUTABLE = 'it names no key, and where it should run is not known';

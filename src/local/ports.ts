@@ -1,4 +1,4 @@
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { EnvironmentError } from '../base/environment-error.ts';
 import type { HostPort } from '../config/config.ts';
 import { addressText } from './address.ts';
@@ -42,8 +42,7 @@ async function checkPort(port: WantedPort, endMs: number): Promise<string | null
     }
     const where = `${port.what} cannot listen on ${addressText(port)}`;
     if (!taken) return `${where} (${reasonOf(error)}): ${port.remedy}`;
-    const likely = port.port === 6379 ? 'a Redis that runs already?' : 'another process has the port';
-    return `${where} (${likely}): ${port.remedy}`;
+    return `${where} (${await holderOf(port)}): ${port.remedy}`;
   }
 }
 
@@ -54,3 +53,29 @@ function tryListen(port: HostPort): Promise<Error | null> {
     server.listen({ host: port.host, port: port.port, exclusive: true }, () => server.close(() => resolve(null)));
   });
 }
+
+/**
+ * Who has a taken port, in words. Where nobody listens it is a connection's own port, in use or in TIME-WAIT: the system
+ * keeps it for a minute from everybody who wants to listen there, the node or the proxy as much as this look.
+ */
+async function holderOf(port: HostPort): Promise<string> {
+  if (!(await isListenedOn(port)))
+    return 'nobody listens there, but a connection has the port or has just given it back; wait a minute, or take another';
+  return port.port === 6379 ? 'a Redis that runs already?' : 'another process has the port';
+}
+
+function isListenedOn(port: HostPort): Promise<boolean> {
+  return new Promise(resolve => {
+    const socket = connect({ host: port.host, port: port.port });
+    const end = (listens: boolean): void => {
+      socket.destroy();
+      resolve(listens);
+    };
+    socket.setTimeout(CONNECT_LIMIT_MS, () => end(true));
+    socket.once('connect', () => end(true));
+    socket.once('error', error => end((error as NodeJS.ErrnoException).code !== 'ECONNREFUSED'));
+  });
+}
+
+/** Who listens and does not accept has a full queue: that is somebody, too. */
+const CONNECT_LIMIT_MS = 500;

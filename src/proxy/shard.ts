@@ -1,6 +1,7 @@
 import { Backoff } from '../base/backoff.ts';
 import type { BufferPool } from '../base/buffer-pool.ts';
 import type { Random } from '../base/random.ts';
+import { MOST_IDLE, MOST_LANES } from '../config/budget.ts';
 import type { Protocol } from '../resp/protocol.ts';
 import type { ShardCells } from '../telemetry/proxy-cells.ts';
 import { Connection, type ConnectionOwner } from '../upstream/connection.ts';
@@ -251,6 +252,5 @@ export interface ShardSettings extends ShardTiming {
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** Databases of a node, as Redis has them by default. */
-export const DATABASES = 16;
-const MOST_IDLE = 16;
+export const DATABASES = MOST_LANES / 2;
 const IDLE_MS = 60_000;

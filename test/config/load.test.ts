@@ -264,14 +264,17 @@ describe('any text at all', () => {
 });
 
 describe('connection budget', () => {
-  test('counts lanes and exclusive connections of every worker', () => {
-    const config = load(`${ONE_NODE}proxy: { workers: 2, limits: { exclusive: 96 } }\n`);
+  test('counts all connections that every worker may have', () => {
+    const config = load(`${ONE_NODE}proxy: { workers: 2, limits: { exclusive: 50 } }\n`);
     expect(connectionBudget(config, 1032)).toMatchObject({ perProxy: 200, proxies: 5 });
-    expect(connectionBudget(config, 1032).warning).toContain('proxy.limits.exclusive (96)');
+    expect(connectionBudget(config, 1032).text).toContain(
+      'at most 200 (workers 2 × (32 lanes + 50 exclusive + 16 idle + 2 ',
+    );
+    expect(connectionBudget(config, 1032).warning).toContain('proxy.limits.exclusive (50)');
   });
 
   test('warns of nothing at the defaults', () => {
-    expect(connectionBudget(load(ONE_NODE))).toMatchObject({ perProxy: 516, proxies: 19, warning: null });
+    expect(connectionBudget(load(ONE_NODE))).toMatchObject({ perProxy: 562, proxies: 17, warning: null });
   });
 });
 

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { expect, test } from 'vitest';
 import { checkPorts } from '../../src/local/ports.ts';
 import { freePorts } from '../support/ports.ts';
@@ -22,6 +22,22 @@ test('a taken port is told with who wants it and what to do', async () => {
   } finally {
     server.close();
   }
+});
+
+test('a port on which nobody listens but that a connection has or had is told as such', async () => {
+  const own = await freePorts(1);
+  const server = createServer(socket => socket.on('end', () => socket.end()).resume()).listen(own, '127.0.0.1');
+  await once(server, 'listening');
+  const socket = connect({ host: '127.0.0.1', port: own });
+  await once(socket, 'connect');
+  const port = socket.localPort as number;
+  const told = `${port} (nobody listens there, but a connection has the port or has just given it back; wait a minute, or take another): take --port`;
+  await expect(checkPorts([wanted(port)], 0)).rejects.toThrow(told);
+  // Whoever closes first keeps its port in TIME-WAIT.
+  socket.end();
+  await once(socket.resume(), 'close');
+  server.close();
+  await expect(checkPorts([wanted(port)], 0)).rejects.toThrow(told);
 });
 
 test('a port that comes free in time is waited for', async () => {

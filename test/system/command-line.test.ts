@@ -119,13 +119,16 @@ describe('ringside', () => {
     },
   );
 
-  it('points to the settings that `up` wrote here', async () => {
-    mkdirSync(join(dir, '.ringside'));
-    write('.ringside/ringside.yaml', SETTINGS);
-    const { status, err } = await ringside('status');
-    expect(status).toBe(2);
-    expect(err).toContain('--config .ringside/ringside.yaml');
-  });
+  it.each(['proxy', 'supervisor', 'status', 'where a', 'proxy --replace'])(
+    'points to the settings that `up` wrote here when `%s` finds none',
+    async words => {
+      mkdirSync(join(dir, '.ringside'));
+      write('.ringside/ringside.yaml', SETTINGS);
+      const { status, err } = await ringside(...words.split(' '));
+      expect(status).toBe(2);
+      expect(err).toContain('--config .ringside/ringside.yaml');
+    },
+  );
 });
 
 describe('ringside check', () => {
@@ -152,7 +155,7 @@ describe('ringside check', () => {
         { name: 's2', nodes: ['b1'] },
       ],
       spares: ['c1'],
-      connections: { perProxyAndNode: 516, proxies: 19 },
+      connections: { perProxyAndNode: 562, proxies: 17 },
     });
   });
 
@@ -166,6 +169,18 @@ describe('ringside check', () => {
     const json = await ringside('check', 'bad.yaml', '--json');
     expect(json.status).toBe(2);
     expect(JSON.parse(json.out)).toEqual({ file: 'bad.yaml', ok: false, mistakes: lines });
+  });
+
+  it('warns of a denied name that is no command, which is no mistake', async () => {
+    write('ringside.yaml', `${SETTINGS}proxy: { deny: [keys, FLUSHAL, json.set] }\n`);
+    const { status, out } = await ringside('check', 'ringside.yaml');
+    expect(status).toBe(0);
+    expect(out.split('\n').filter(line => line.startsWith('warning'))).toEqual([
+      'warning      proxy.deny: FLUSHAL is no command of Redis: did you mean FLUSHALL?',
+      'warning      proxy.deny: JSON.SET is no command of Redis: right only for one of a module that the nodes load',
+    ]);
+    const json = JSON.parse((await ringside('check', 'ringside.yaml', '--json')).out);
+    expect(json.warnings).toHaveLength(2);
   });
 
   it('tells that there is no such file', async () => {
@@ -249,7 +264,7 @@ describe('ringside import', () => {
     expect(err).toMatch(/^note: .*auto_eject_hosts/m);
     expect(await ringside('import', 'gone.yml')).toMatchObject({
       status: 2,
-      err: 'ringside: gone.yml cannot be read (ENOENT)\n',
+      err: 'ringside: gone.yml cannot be read (there is no such file)\n',
     });
     write('memcached.yml', NUTCRACKER.replace('redis: true', 'redis: false'));
     expect((await ringside('import', 'memcached.yml')).status).toBe(2);

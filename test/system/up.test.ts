@@ -403,6 +403,16 @@ test('a directory that cannot be written is one line and exit status 2', async (
   );
 });
 
+test.runIf(process.platform === 'linux')('a directory that can never be made is told at once', async () => {
+  const up = startUp(['--dir', '/proc/ringside/cluster']);
+  const limit = setTimeout(() => up.child.kill('SIGKILL'), 10_000);
+  expect(await up.ended).toBe(2);
+  clearTimeout(limit);
+  expect(up.stderr).toBe(
+    'ringside: cannot write in /proc/ringside/cluster (no directory can be made there): choose another directory with --dir\n',
+  );
+});
+
 test.runIf(process.getuid?.() === 0)('a directory of another user is one line and exit status 2', async () => {
   const dir = temporaryDirectory();
   chmodSync(dir, 0o755);

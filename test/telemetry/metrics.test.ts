@@ -69,6 +69,16 @@ describe('the cells', () => {
     expect([...proxy.shards()].map(shard => shard.name)).toEqual(['s2']);
   });
 
+  it('keep in sums over all shards what a dropped one had counted', () => {
+    const proxy = new ProxyMetrics();
+    proxy.shard('s1').expired = 2;
+    proxy.shard('s2').expired = 3;
+    const expired = () => takeSamples(sourceOf(proxy))['ringside_held_expired_total']?.flatMap(sample => sample.values);
+    expect(expired()).toEqual([5]);
+    proxy.dropShard('s1');
+    expect(expired()).toEqual([5]);
+  });
+
   it('count first words of errors without bound only up to 64 words', () => {
     const { errors } = new ProxyMetrics();
     for (let i = 0; i < 100; i += 1) errors.count(`E${i}`);

@@ -161,6 +161,24 @@ describe('a lane to a real Redis', () => {
     for (const one of stand.answered) if (one.words === 'GET n') expect(one.outcome).toMatch(/^(\$|<ReadLost>)/);
   });
 
+  it('counts each command whose wait for a killed node was in vain, and none that was answered', async () => {
+    const stand = startLane(node.target, { holdMs: 1000 });
+    await until('it is ready', () => stand.lane.ready);
+    const answered = stand.send('GET k');
+    await until('it is answered', () => answered.outcome !== null);
+    await node.kill();
+    await until('the lane has noticed', () => !stand.lane.ready);
+    const held = [stand.send('SET k 1', { write: true }), stand.send('GET k')];
+    stand.lane.sweep(performance.now());
+    expect(stand.cells.expired).toBe(0);
+    stand.lane.sweep(performance.now() + 2000);
+    expect(held.map(one => one.outcome)).toEqual(['<Down>', '<Down>']);
+    expect(stand.cells.expired).toBe(2);
+    node.start();
+    stand.lane.connect();
+    await until('it is ready again', () => stand.lane.ready);
+  });
+
   it('is not let in to a replica, nor to another incarnation than expected', async () => {
     const replica = new Node(await freePorts(1), ['--replicaof', '127.0.0.1', String(node.port)]);
     replica.start();

@@ -329,6 +329,7 @@ describe('a lane and time', () => {
     expect(second.outcome).toBe('<Down>');
     expect(second.detail).toMatch(/ECONNREFUSED/);
     expect(stand.lane.pending).toBe(0);
+    expect(stand.cells.expired).toBe(2);
   });
 
   it('does not send what it has refused, so that nobody gets the answer of another', async () => {
