@@ -221,14 +221,17 @@ describe.each(dialects)('node-redis %s', (_name, dialect) => {
     await expect.poll(() => heard).toEqual(['orders=one']);
   });
 
-  it.runIf(dialect.RESP !== 2)('goes on with commands on a connection that also listens (RESP3)', async () => {
-    const heard: string[] = [];
-    await redis.subscribe('both', message => heard.push(message));
-    expect(await redis.set('while', 'listening')).toBe('OK');
-    await redis.publish('both', 'to itself');
-    expect(await redis.get('while')).toBe('listening');
-    await expect.poll(() => heard).toEqual(['to itself']);
-  });
+  // RESP2 does not allow it.
+  if (dialect.RESP !== 2) {
+    it('goes on with commands on a connection that also listens (RESP3)', async () => {
+      const heard: string[] = [];
+      await redis.subscribe('both', message => heard.push(message));
+      expect(await redis.set('while', 'listening')).toBe('OK');
+      await redis.publish('both', 'to itself');
+      expect(await redis.get('while')).toBe('listening');
+      await expect.poll(() => heard).toEqual(['to itself']);
+    });
+  }
 
   it('scanIterator meets every key of every shard', async () => {
     await redis.mSet(manyKeys(3_000, 'scan').map(key => [key, 'x'] as [string, string]));
