@@ -81,6 +81,7 @@ export class ProxyStand {
     await listener.listen();
     const stand = new ProxyStand(proxy, listener, port, directory);
     await until('the proxy is ready', () => proxy.waitingFor().length === 0);
+    await until('nothing is held yet', () => proxy.pool.heldBytes === 0);
     return stand;
   }
 

@@ -83,7 +83,7 @@ export class ScriptedNode {
 
   #answer(words: string[], link: Link): string | null {
     const name = (words[0] as string).toUpperCase();
-    const isLogin = ['AUTH', 'HELLO', 'CLIENT', 'SELECT', 'INFO'].includes(name);
+    const isLogin = ['AUTH', 'HELLO', 'CLIENT', 'SELECT', 'INFO', 'COMMAND'].includes(name);
     if (!isLogin) {
       link.heard.push(words.join(' '));
       return this.answers(words, link);
@@ -92,6 +92,8 @@ export class ScriptedNode {
     if (scripted !== undefined) return scripted;
     if (name === 'HELLO') return '%1\r\n+proto\r\n:3\r\n';
     if (name === 'CLIENT' && words[1] === 'ID') return ':7\r\n';
+    // Behind the login a proxy asks for the table of commands: one of no use leaves it with the shipped one.
+    if (name === 'COMMAND') return '*0\r\n';
     if (name !== 'INFO') return '+OK\r\n';
     const lines = Object.entries(this.info).map(([field, value]) => `${field}:${value}\r\n`);
     return bulkText(`# Server\r\n${lines.join('')}`);
