@@ -215,7 +215,10 @@ export class Client implements ReplyReceiver, Origin {
     if (this.#full.length > 0) {
       const pieces = this.#full;
       this.#full = [];
-      for (const piece of pieces) this.port.write(piece.buffer, piece.used);
+      for (const piece of pieces) {
+        this.#pool.unreadBytes -= piece.buffer.length;
+        this.port.write(piece.buffer, piece.used);
+      }
     }
     const out = this.#out;
     if (out === null) return;
@@ -239,7 +242,10 @@ export class Client implements ReplyReceiver, Origin {
       else abandonRequest(request);
     }
     if (this.#out !== null) this.#pool.release(this.#out);
-    for (const piece of this.#full) this.#pool.release(piece.buffer);
+    for (const piece of this.#full) {
+      this.#pool.unreadBytes -= piece.buffer.length;
+      this.#pool.release(piece.buffer);
+    }
     if (this.#stash !== null) this.#pool.release(this.#stash);
     this.#out = null;
     this.#full = [];
@@ -330,6 +336,8 @@ export class Client implements ReplyReceiver, Origin {
     const used = this.#used;
     if (out !== null && used + length > LARGEST_BYTES) {
       this.#full.push({ buffer: out, used });
+      // A reply on its way out is the slow reader's, not a command that is held: it must not keep others out.
+      this.#pool.unreadBytes += out.length;
       this.#used = 0;
       this.#out = this.#pool.acquire(length > LARGEST_BYTES / 8 ? Math.max(length, LARGEST_BYTES) : length);
       return this.#out;
