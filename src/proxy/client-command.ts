@@ -67,8 +67,8 @@ function setLibrary(client: Client, args: Arguments): string | null {
   const which = attribute.toLowerCase();
   if (which !== 'lib-name' && which !== 'lib-ver') return `ERR Unrecognized option '${attribute}'`;
   if (!isPlainText(value)) return `ERR ${attribute} cannot contain spaces, newlines or special characters.`;
-  if (which === 'lib-name') client.library = value;
-  else client.libraryVersion = value;
+  if (which === 'lib-name') client.libName = value;
+  else client.libVersion = value;
   return null;
 }
 

@@ -36,8 +36,8 @@ export function clientLine(proxy: Proxy, client: Client): string {
     'redir=-1',
     `resp=${client.protocol}`,
   ];
-  if (client.library !== '' || client.libraryVersion !== '') {
-    fields.push(`lib-name=${client.library}`, `lib-ver=${client.libraryVersion}`);
+  if (client.libName !== '' || client.libVersion !== '') {
+    fields.push(`lib-name=${client.libName}`, `lib-ver=${client.libVersion}`);
   }
   return `${fields.join(' ')}\n`;
 }

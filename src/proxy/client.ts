@@ -33,8 +33,8 @@ export class Client implements ReplyReceiver, Origin {
   authenticated = true;
   user = 'default';
   name = '';
-  library = '';
-  libraryVersion = '';
+  libName = '';
+  libVersion = '';
   replyMode: ReplyMode = ReplyMode.On;
   noEvict = false;
   noTouch = false;

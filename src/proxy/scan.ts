@@ -1,9 +1,8 @@
 import type { Arguments } from '../resp/arguments.ts';
 import { bulk, encodeCommand, error } from '../resp/encoder.ts';
 import { MINUS } from '../resp/protocol.ts';
-import { acquireRequest } from '../upstream/request.ts';
 import type { Client } from './client.ts';
-import { overloaded } from './failures.ts';
+import { sendParts } from './everywhere.ts';
 import { refuse, Verdict } from './forward.ts';
 import { Gather } from './gather.ts';
 import { hashOf, type Proxy } from './proxy.ts';
@@ -65,11 +64,8 @@ class Walk {
     const asked = tagOf(lane.runId);
     const from = tag === asked ? position : 0n;
     const gather = new Gather(client, this.#slot, one => this.#onReply(one.parts[0] as Buffer, shard, asked));
-    gather.addPart();
-    if (lane.full) return gather.fail(0, overloaded('proxy.limits.laneQueue'));
     this.#words[1] = Buffer.from(String(from));
-    const bytes = encodeCommand(this.#words);
-    lane.send(acquireRequest(gather, client, false, this.#proxy.nowMs), bytes, 0, bytes.length);
+    sendParts(this.#proxy, gather, [shard], encodeCommand(this.#words), false);
   }
 
   #onReply(reply: Buffer, shard: Shard, asked: number): void {

@@ -263,7 +263,7 @@ describe.each(dialects)('node-redis %s', (_name, dialect) => {
       expect(await redis.fCallRo('balance', { keys: [key], arguments: [] })).toBe(7);
     }
     const libraries = await redis.functionList();
-    expect(libraries.map(library => library.library_name)).toEqual(['ledger']);
+    expect(libraries.map(one => one['library_name'])).toEqual(['ledger']);
     expect(await redis.functionDelete('ledger')).toBe('OK');
     await expect(redis.fCall('post', { keys: ['account:1'], arguments: ['1'] })).rejects.toThrow(
       'ERR Function not found',
