@@ -4,7 +4,7 @@
  * Every process lives as long as its stage; the working files (configurations, logs) are in a temporary directory that
  * goes away with it. What a process used (CPU seconds, memory) is read from /proc, so benchmarks run on Linux only.
  */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import {
   closeSync,
   existsSync,
@@ -161,25 +161,37 @@ export class Stage {
   }
 
   /**
-   * A Ringside proxy with its defaults over one node per shard; no supervisor runs, it serves from its configuration.
-   * @param {number[]} shardPorts  @param {string} distDirectory  where main.js is  @param {string} name
+   * A Ringside proxy over shards of these nodes, with its defaults but for further lines of the settings. No supervisor
+   * runs: the nodes are made ready for the proxy here, and it is left a topology as it would remember one.
+   * @param {(number | number[])[]} shards  of each the ports: the primary's, then those of its in-sync replicas
+   * @param {string} distDirectory  where main.js is  @param {string} name  @param {string[]} settings
    */
-  async ringside(shardPorts, distDirectory = join(projectDirectory, 'dist'), name = 'ringside') {
+  async ringside(shards, distDirectory = join(projectDirectory, 'dist'), name = 'ringside', settings = []) {
     const main = join(distDirectory, 'main.js');
     if (!existsSync(main)) throw new UsageError(`${main} is not there: run \`npm run build\` first`);
     const [port, adminPort, supervisorPort] = [await freePort(), await freePort(), await freePort()];
+    const groups = shards.map((ports, index) => ({
+      name: `s${index + 1}`,
+      nodes: [ports].flat().map((nodePort, copy) => ({ id: `n${index + 1}-${copy + 1}`, port: nodePort })),
+    }));
     // A directory of its own: a proxy keeps what it last knew, and its control socket, beside its configuration.
-    mkdirSync(join(this.directory, `ringside-${port}`));
-    const file = this.#write(`ringside-${port}/ringside.yaml`, [
+    const directory = `ringside-${port}`;
+    mkdirSync(join(this.directory, directory));
+    const file = this.#write(`${directory}/ringside.yaml`, [
       'cluster: bench',
-      'secret: a-secret-that-only-this-benchmark-run-knows',
+      `secret: ${benchSecret}`,
       'nodes:',
-      ...shardPorts.map((shard, index) => `  - { id: n${index + 1}, address: "127.0.0.1:${shard}", zone: a }`),
+      ...groups.flatMap(group =>
+        group.nodes.map(node => `  - { id: ${node.id}, address: "127.0.0.1:${node.port}", zone: a }`),
+      ),
       'shards:',
-      ...shardPorts.map((_, index) => `  - { name: s${index + 1}, nodes: [n${index + 1}] }`),
-      `proxy: { listen: ["127.0.0.1:${port}"], admin: "127.0.0.1:${adminPort}" }`,
+      ...groups.map(group => `  - { name: ${group.name}, nodes: [${group.nodes.map(node => node.id).join(', ')}] }`),
+      `proxy: { listen: ["127.0.0.1:${port}"], admin: "127.0.0.1:${adminPort}", state: . }`,
       `supervisor: { listen: "127.0.0.1:${supervisorPort}", store: { file: ./supervisor } }`,
+      ...settings,
     ]);
+    const topology = await formedTopology(file, distDirectory);
+    this.#write(`${directory}/last-topology.json`, [JSON.stringify(topology)]);
     return this.start(name, process.execPath, [main, 'proxy', '--config', file], port);
   }
 
@@ -223,6 +235,39 @@ function signal(pid, name) {
 function lastLines(log) {
   const lines = readFileSync(log, 'utf8').trim().split('\n').slice(-3);
   return lines.join(' | ') || 'nothing in its log';
+}
+
+const benchSecret = 'a-secret-that-only-this-benchmark-run-knows';
+
+/**
+ * The topology that the settings propose, with every node set up as a supervisor would: the user of its shard's epoch,
+ * its incarnation recorded, all replicas in sync.
+ * @param {string} file  @param {string} distDirectory
+ */
+async function formedTopology(file, distDirectory) {
+  const dist = (/** @type {string} */ path) => import(join(distDirectory, path));
+  const { loadConfig } = await dist('config/load.js');
+  const { initialTopology } = await dist('topology/snapshot.js');
+  const { passwordHash, proxyUser, userPassword } = await dist('topology/credentials.js');
+  const { PROXY_RIGHTS } = await dist('topology/proxy-rights.js');
+  const proposed = initialTopology(loadConfig(file));
+  const nodes = proposed.nodes.map((/** @type {{ port: number }} */ node) => {
+    const runId = /run_id:(\w+)/.exec(askNode(node.port, 'INFO', 'server'))?.[1];
+    const user = proxyUser(1);
+    const hash = passwordHash(userPassword(benchSecret, user, runId));
+    askNode(node.port, 'ACL', 'SETUSER', user, 'reset', 'on', hash, ...PROXY_RIGHTS);
+    return { ...node, runId };
+  });
+  const shards = proposed.shards.map((/** @type {{ nodes: string[] }} */ shard) => ({
+    ...shard,
+    inSync: shard.nodes.slice(1),
+  }));
+  return { ...proposed, nodes, shards };
+}
+
+/** What a node answers. @param {number} port  @param {string[]} words */
+export function askNode(port, ...words) {
+  return execFileSync('redis-cli', ['-h', '127.0.0.1', '-p', `${port}`, ...words], { encoding: 'utf8' });
 }
 
 /** @param {number} port  @returns {Promise<boolean>} */

@@ -30,6 +30,11 @@ const COMMAND_OF = {
   'redis-tools': 'redis-cli',
   nutcracker: 'nutcracker',
   haproxy: 'haproxy',
+  'etcd-server': 'etcd',
+  'etcd-client': 'etcdctl',
+  spin: 'spin',
+  gcc: 'gcc',
+  iproute2: 'ip',
 };
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];

@@ -16,7 +16,22 @@ import { check } from './check.mjs';
 import { ensureNodeVersion, ensureNpmPackages, ensurePackages, root, runScript } from './setup.mjs';
 
 /** What the tests use of Debian, besides Node. */
-const PACKAGES = ['redis-server', 'redis-tools', 'nutcracker', 'python3-redis', 'openssl'];
+const PACKAGES = [
+  'redis-server',
+  'redis-tools',
+  'nutcracker',
+  'python3-redis',
+  'openssl',
+  // Where several supervisors keep the topology.
+  'etcd-server',
+  'etcd-client',
+  // The model checker writes C, which is then compiled.
+  'spin',
+  'gcc',
+  'libc6-dev',
+  // Networks of their own, to cut hosts off.
+  'iproute2',
+];
 
 /** The environment of everything that this run starts names it, so that its processes are told from all others. */
 const RUN = `${process.pid}-${Date.now()}`;

@@ -2,8 +2,10 @@
  * `ringside check`: is a settings file right, and what does it make?
  */
 import { connectionBudget } from '../config/budget.ts';
-import type { Config, ListenAddress } from '../config/config.ts';
+import type { Config, ListenAddress, ReadRule, StoreConfig, WriteRule } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
+import { durationText } from '../config/scalars.ts';
+import { settingWarnings } from '../config/warnings.ts';
 import { tellFailure, USAGE } from './failure.ts';
 import { unknownCommandWarnings } from './unknown-commands.ts';
 
@@ -35,7 +37,11 @@ function summary(file: string, config: Config): object {
     ring: config.ring,
     listen: config.proxy.listen.map(addressText),
     connections: { perProxyAndNode: perProxy, proxies, warning },
-    warnings: unknownCommandWarnings(config.proxy.deny),
+    writes: config.writes,
+    reads: config.reads,
+    rules: config.rules,
+    store: storeText(config.supervisor.store),
+    warnings: warningsOf(config),
   };
 }
 
@@ -50,12 +56,38 @@ function summaryText(file: string, config: Config): string {
     ...config.shards.map(({ name, weight, nodes }) => `shard        ${name} (weight ${weight}): ${nodes.join(', ')}`),
     `ring         ${ring.kind === 'murmur3' ? 'murmur3' : `as twemproxy's, ${ring.hash}`}, ${points}`,
     `proxy        ${config.proxy.listen.map(addressText).join(', ')}`,
-    `supervisor   ${config.supervisor.listen.host}:${config.supervisor.listen.port}`,
+    `writes       ${writesText(config.writes)}`,
+    `reads        ${readsText(config.reads)}`,
+    ...config.rules.map(
+      ({ match, writes, reads }) => `rule         ${match}: ${writesText(writes)}; ${readsText(reads)}`,
+    ),
+    `supervisor   ${config.supervisor.listen.host}:${config.supervisor.listen.port}, ${storeText(config.supervisor.store)}`,
     `connections  ${text}`,
   ];
-  const warnings = [...(warning === null ? [] : [warning]), ...unknownCommandWarnings(config.proxy.deny)];
+  const warnings = [...(warning === null ? [] : [warning]), ...warningsOf(config)];
   for (const line of warnings) lines.push(`warning      ${line}`);
   return `${lines.join('\n')}\n`;
+}
+
+function warningsOf(config: Config): string[] {
+  return [...settingWarnings(config), ...unknownCommandWarnings(config.proxy.deny)];
+}
+
+function writesText({ acknowledge, timeoutMs, minimumCopies }: WriteRule): string {
+  const who =
+    acknowledge === 'all'
+      ? `acknowledged by all copies, within ${durationText(timeoutMs)}`
+      : 'acknowledged by the primary alone';
+  return minimumCopies === 1 ? who : `${who}, refused below ${minimumCopies} copies`;
+}
+
+function readsText({ from, strict }: ReadRule): string {
+  if (strict) return 'read strictly';
+  return { primary: 'read from the primary', any: 'read from any copy', zone: 'read from a copy in the zone' }[from];
+}
+
+function storeText(store: StoreConfig): string {
+  return store.kind === 'file' ? `topology in ${store.directory}` : `topology in etcd at ${store.endpoints.join(', ')}`;
 }
 
 function sparesOf(config: Config): string[] {

@@ -8,6 +8,8 @@ import { CommandFailure, NOT_NOW, USAGE } from './failure.ts';
 import { requireSettingsFile } from './settings-file.ts';
 
 const ANSWER_LIMIT_MS = 2000;
+/** From a follower to the leader, and once more when the leader changes meanwhile. */
+const LEADER_HOPS = 2;
 
 /** Supervisors in the order in which they are asked. */
 export interface ClusterSource {
@@ -41,6 +43,55 @@ export async function askSupervisors(source: ClusterSource, path: string): Promi
     `no supervisor answers (${problems.join('; ')}): is one running, and is this its address?`,
     NOT_NOW,
   );
+}
+
+/**
+ * Gives an order to the supervisor that leads, whichever of them is asked first, and resolves to what it says.
+ *
+ * Throws `CommandFailure`: for a wrong order at once, for one that cannot be carried out now after all were asked.
+ */
+export async function orderSupervisors(source: ClusterSource, path: string, body: unknown): Promise<string> {
+  const problems: string[] = [];
+  for (const url of source.urls) {
+    try {
+      return await postOrder(url + path, source.token, body);
+    } catch (error) {
+      if (error instanceof CommandFailure) throw error;
+      problems.push(`${url}: ${reason(error)}`);
+    }
+  }
+  throw new CommandFailure(`no supervisor takes the order (${problems.join('; ')})`, NOT_NOW);
+}
+
+/** Throws `CommandFailure` when asking another supervisor would not help. */
+async function postOrder(url: string, token: string | null, body: unknown): Promise<string> {
+  const headers: Record<string, string> = { 'content-type': 'application/json' };
+  if (token !== null) headers['authorization'] = `Bearer ${token}`;
+  let response: Response;
+  let at = url;
+  for (let hops = 0; ; hops += 1) {
+    const limit = AbortSignal.timeout(ANSWER_LIMIT_MS);
+    response = await fetch(at, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify(body),
+      redirect: 'manual',
+      signal: limit,
+    });
+    const location = response.headers.get('location');
+    if (response.status !== 307 || location === null || hops === LEADER_HOPS) break;
+    // By hand: the client would leave the token out on its way to another address.
+    at = new URL(location, at).href;
+  }
+  const answer = (await response.json().catch(() => ({}))) as { text?: string; error?: string };
+  if (response.ok) return answer.text ?? 'accepted';
+  const said = answer.error ?? `it answered ${response.status}`;
+  if (response.status === 401) {
+    throw new CommandFailure('an order needs the token of the cluster: give --config FILE with its secret', USAGE);
+  }
+  if (response.status === 400 || response.status === 404) throw new CommandFailure(said, USAGE);
+  if (response.status === 409) throw new CommandFailure(said, NOT_NOW);
+  throw new Error(said);
 }
 
 async function getJson(url: string, token: string | null): Promise<unknown> {

@@ -40,6 +40,9 @@ export function createProgram(ended: (status: number) => void): Command {
   addSupervisor(program);
   addCheck(program, ended);
   addStatus(program, ended);
+  addEvents(program, ended);
+  addSwitchover(program, ended);
+  addRecover(program, ended);
   addWhere(program, ended);
   addImport(program, ended);
   return program;
@@ -57,7 +60,10 @@ function addUp(program: Command, ended: (status: number) => void): void {
     .addOption(whole('--node-port <port>', "the first node's port; the others follow (default: 7001)"))
     .addOption(whole('--admin-port <port>', "the proxy's admin endpoint (default: 9121)"))
     .addOption(whole('--supervisor-port <port>', "the supervisor's HTTP interface (default: 7700)"))
+    .addOption(whole('--supervisors <count>', 'how many: 1, or 3 or 5 with as many members of etcd (default: 1)'))
+    .addOption(whole('--etcd-port <port>', "etcd's first port; two for each member (default: 7710)"))
     .option('--config <file>', 'run the nodes of this settings file, instead of a generated one')
+    .option('--closed', "switch the nodes' own default user off")
     .option('--respawn', 'start a node that died again after a second, empty')
     .addHelpText('after', example('ringside up --port 6380 --shards 2 --copies 2', 'beside a Redis that runs already'))
     .action(async options => {
@@ -82,8 +88,10 @@ function addProxy(program: Command, ended: (status: number) => void): void {
 function addSupervisor(program: Command): void {
   program
     .command('supervisor')
-    .description('Run the supervisor of a settings file: it watches the nodes and tells proxies who owns what.')
+    .description('Run a supervisor: it replaces lost primaries, rebuilds copies and tells proxies who owns what.')
     .addOption(configFile())
+    .option('--listen <host:port>', 'its HTTP interface, instead of supervisor.listen')
+    .option('--advertise <url>', 'where others reach it (default: made of the address it listens on)')
     .addHelpText('after', example('ringside supervisor --config ringside.yaml', 'then: ringside status'))
     .action(async options => {
       const { supervisor } = await import('./supervisor.ts');
@@ -107,7 +115,7 @@ function addCheck(program: Command, ended: (status: number) => void): void {
 function addStatus(program: Command, ended: (status: number) => void): void {
   program
     .command('status')
-    .description("Show the cluster's shards and nodes as its supervisor sees them.")
+    .description("Show the cluster's shards and nodes, what is being done, and what needs you.")
     .argument('[url]', 'a supervisor, instead of those that the settings name')
     .addOption(configFileOrUrl())
     .option('--json', 'print JSON')
@@ -116,6 +124,49 @@ function addStatus(program: Command, ended: (status: number) => void): void {
     .action(async (url, options) => {
       const { status } = await import('./status.ts');
       ended(await status(url ?? null, options));
+    });
+}
+
+function addEvents(program: Command, ended: (status: number) => void): void {
+  program
+    .command('events')
+    .description('Show what has happened to the cluster, and why, the newest last.')
+    .argument('[url]', 'a supervisor, instead of those that the settings name')
+    .addOption(configFileOrUrl())
+    .addOption(whole('--last <count>', 'how many at most, up to 1000 (default: 50)'))
+    .option('--json', 'print JSON, one event a line')
+    .addHelpText('after', example('ringside events --last 10', 'why the last failover was'))
+    .action(async (url, options) => {
+      const { events } = await import('./events.ts');
+      ended(await events(url ?? null, options));
+    });
+}
+
+function addSwitchover(program: Command, ended: (status: number) => void): void {
+  program
+    .command('switchover')
+    .description('Make another in-sync copy the primary of a shard, without an error for any client.')
+    .argument('<shard>', 'the shard')
+    .argument('[node]', 'its new primary (default: whichever copy is best)')
+    .addOption(configFile())
+    .addHelpText('after', example('ringside switchover s1 b', 'before node a is taken down; waits until it is done'))
+    .action(async (shard, node, options) => {
+      const { switchover } = await import('./orders.ts');
+      ended(await switchover(shard, node ?? null, options));
+    });
+}
+
+function addRecover(program: Command, ended: (status: number) => void): void {
+  program
+    .command('recover')
+    .description('Let a shard go on with what is left of it, when the nodes that it waits for will not come back.')
+    .argument('<shard>', 'the shard')
+    .option('--accept-loss', 'yes: acknowledged writes that only missing nodes hold are lost for good')
+    .addOption(configFile())
+    .addHelpText('after', example('ringside recover s1 --accept-loss', 'when ringside status says so'))
+    .action(async (shard, options) => {
+      const { recover } = await import('./orders.ts');
+      ended(await recover(shard, options));
     });
 }
 

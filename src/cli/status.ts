@@ -1,14 +1,16 @@
 /**
- * `ringside status`: shards and nodes as the supervisor sees them.
+ * `ringside status`: shards and nodes as the supervisor that leads sees them.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ClusterStatus, NodeStatus, ShardStatus } from '../supervisor/status.ts';
+import type { ClusterStatus, NodeStatus, RebuildStatus, ShardStatus } from '../supervisor/status.ts';
 import { askSupervisors, type ClusterSource, clusterSource } from './cluster-source.ts';
 import { columns } from './columns.ts';
 import { tellFailure } from './failure.ts';
 
 const WATCH_EVERY_MS = 1000;
 const CLEAR_SCREEN = '\x1b[H\x1b[2J';
+/** Changes of primary that are shown of each shard; `--json` has more. */
+const SHOWN_CHANGES = 3;
 
 export async function status(
   url: string | null,
@@ -35,18 +37,32 @@ async function render(source: ClusterSource, asJson: boolean): Promise<string> {
   return asJson ? `${JSON.stringify(body)}\n` : statusText(body as ClusterStatus, url);
 }
 
-/** The status as a table, one line per node. */
+/** The status as a table, one line per node; below it what is being done, what was done, and what needs somebody. */
 export function statusText(cluster: ClusterStatus, url: string): string {
-  const roles = cluster.changesRoles ? '' : ', changes no roles';
-  const head = `cluster ${cluster.cluster}, topology ${cluster.version}, supervisor ${url}${roles}\n\n`;
-  const rows = [['SHARD', 'NODE', 'ROLE', 'STATE', 'LAG', 'ADDRESS']];
+  const leader = cluster.leader === null ? 'nobody leads' : `leader ${cluster.leader}`;
+  const told = cluster.changesRoles ? '' : ` (told by ${cluster.knownBy ?? url}, which does not lead)`;
+  const head = `cluster ${cluster.cluster}, topology ${cluster.version}, term ${cluster.term}, ${leader}${told}\n\n`;
+  const rows = [['SHARD', 'EPOCH', 'NODE', 'ROLE', 'STATE', 'LAG', 'ADDRESS', 'ZONE']];
   for (const shard of cluster.shards) {
     shard.nodes.forEach((node, i) => {
-      rows.push([i === 0 ? shard.name : '', node.id, role(shard, node), state(shard, node), lag(node), node.address]);
+      const first = i === 0 ? [shard.name, String(shard.epoch)] : ['', ''];
+      rows.push([
+        ...first,
+        node.id,
+        role(shard, node),
+        state(cluster, shard, node),
+        lag(node),
+        node.address,
+        node.zone,
+      ]);
     });
   }
-  for (const node of cluster.spares) rows.push(['-', node.id, node.role, node.up ? 'up' : 'DOWN', '', node.address]);
-  return head + columns(rows) + problems(cluster);
+  for (const node of cluster.spares) {
+    rows.push(['-', '', node.id, node.role, upOrDown(cluster, node), '', node.address, node.zone]);
+  }
+  const parts = [cluster.shards.flatMap(doing), cluster.shards.flatMap(changes), troubles(cluster)];
+  const below = parts.filter(lines => lines.length > 0).map(lines => `\n${lines.join('\n')}\n`);
+  return head + columns(rows) + below.join('');
 }
 
 /** A role other than the one that the topology gives is worth a second look. */
@@ -55,20 +71,74 @@ function role(shard: ShardStatus, node: NodeStatus): string {
   return node.role === expected ? node.role : `${node.role} (should be ${expected})`;
 }
 
-function state(shard: ShardStatus, node: NodeStatus): string {
-  if (!node.up) return 'DOWN';
-  if (node.id === shard.primary) return 'up';
+function state(cluster: ClusterStatus, shard: ShardStatus, node: NodeStatus): string {
+  if (cluster.changesRoles && !node.up) return 'DOWN';
+  if (node.id === shard.primary) return upOrDown(cluster, node);
   if (node.id === shard.joining) return 'joining';
-  return shard.inSync.includes(node.id) ? 'in sync' : 'not in sync';
+  if (shard.inSync.includes(node.id)) return 'in sync';
+  return node.id === shard.rebuild?.node ? 'rebuilding' : 'not in sync';
+}
+
+/** Only who leads asks the nodes. */
+function upOrDown(cluster: ClusterStatus, node: NodeStatus): string {
+  if (!cluster.changesRoles) return '?';
+  return node.up ? 'up' : 'DOWN';
 }
 
 function lag(node: NodeStatus): string {
   if (node.role !== 'replica') return '';
-  return node.lagBytes === null ? '?' : `${node.lagBytes} B`;
+  if (node.lagBytes === null) return '?';
+  return node.lagBytes === 0 ? '0 B' : `${bytes(node.lagBytes)}, ${node.lagSeconds ?? '?'} s`;
 }
 
-function problems(cluster: ClusterStatus): string {
+/** A line for each shard that is not simply healthy. */
+function doing(shard: ShardStatus): string[] {
+  const { name, inSync, nodes, running, rebuild } = shard;
+  const lines: string[] = [];
+  if (shard.state !== 'healthy' || running !== null) {
+    const work = running === null ? '' : `, ${running} is running`;
+    // Only the leader says more of the copies.
+    const copies = shard.state === 'unknown' ? `, ${inSync.length + 1} of ${nodes.length} copies in sync` : '';
+    lines.push(`${name}: ${shard.state}${copies}${work}${shard.why === '' ? '' : `: ${shard.why}`}`);
+  }
+  if (rebuild !== null) lines.push(`${name}: ${rebuildText(rebuild)}`);
+  return lines;
+}
+
+function rebuildText({ node, from, since, leftBytes, lagBytes }: RebuildStatus): string {
+  const seconds = Math.max(0, Math.round((Date.now() - since) / 1000));
+  const way = from === null ? 'catches up' : `is rebuilt from ${from}`;
+  const left = leftBytes > 0 ? `, ${bytes(leftBytes)} left` : '';
+  const behind = lagBytes === null ? '' : `, ${bytes(lagBytes)} behind`;
+  return `${node} ${way}, for ${seconds} s${left}${behind}`;
+}
+
+function changes({ name, changes }: ShardStatus): string[] {
+  return changes.slice(-SHOWN_CHANGES).map(({ kind, cause, at, durationMs, from, to }) => {
+    const way = from === to ? `with ${to}` : `from ${from} to ${to}`;
+    return `${name}: ${new Date(at).toISOString()} ${kind} ${way} in ${durationMs} ms: ${cause}`;
+  });
+}
+
+/** What is wrong, and what waits for somebody. */
+function troubles(cluster: ClusterStatus): string[] {
   const nodes = [...cluster.shards.flatMap(shard => shard.nodes), ...cluster.spares];
-  const down = nodes.filter(node => !node.up);
-  return down.length === 0 ? '' : `\n${down.map(node => `${node.id}: ${node.error ?? 'down'}`).join('\n')}\n`;
+  const down = cluster.changesRoles ? nodes.filter(node => !node.up) : [];
+  const waiting = [
+    ...cluster.shards.map(shard => ({ who: shard.name, needs: shard.needs })),
+    ...nodes.map(node => ({ who: node.id, needs: node.needs })),
+  ].filter(({ needs }) => needs !== null);
+  return [
+    ...down.map(node => `${node.id}: ${node.error ?? 'down'}`),
+    ...cluster.problems,
+    ...waiting.map(({ who, needs }) => `NEEDS YOU  ${who}: ${needs}`),
+  ];
+}
+
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
+
+/** Three digits are enough to see it move. */
+function bytes(count: number): string {
+  const step = count < 1000 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log10(count) / 3));
+  return `${step === 0 ? count : (count / 1000 ** step).toFixed(1)} ${UNITS[step]}`;
 }

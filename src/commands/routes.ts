@@ -141,10 +141,30 @@ export function writesUnseen(name: string): boolean {
   return name === 'pfcount';
 }
 
+/** Whether commands of this route leave the stored data as it is and show none of it, whatever their flags say. */
+export function storesNothing(route: number): boolean {
+  return STORE_NOTHING.has(route);
+}
+
 /** Its cursor is a position in one process's hash table: reads of it must stay on the primary. */
 export function needsPrimary(name: string): boolean {
   return name === 'scan' || name === 'hscan' || name === 'sscan' || name === 'zscan';
 }
+
+const STORE_NOTHING: ReadonlySet<number> = new Set([
+  Route.AnyNode,
+  Route.Script,
+  Route.Transaction,
+  Route.Watch,
+  Route.Subscribe,
+  Route.Publish,
+  Route.PubSub,
+  Route.ShardSubscribe,
+  Route.ShardPublish,
+  Route.Connection,
+  Route.Server,
+  Route.Refused,
+]);
 
 /** Which `KeyFinder` the command needs. */
 export function finderOf(name: string): number {

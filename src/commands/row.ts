@@ -4,7 +4,7 @@
 import { type CommandReplyValue, integerOf, listOf, textOf } from './command-reply.ts';
 import { Begin, Find, KeySpecification } from './key-specification.ts';
 import { NameIndex } from './name-index.ts';
-import { finderOf, KeyFinder, needsPrimary, routeOf, writesUnseen } from './routes.ts';
+import { finderOf, KeyFinder, needsPrimary, Route, routeOf, storesNothing, writesUnseen } from './routes.ts';
 
 /** Bits of `CommandRow.flags`, by the words that COMMAND uses. Words not listed here are ignored. */
 export const Flag = {
@@ -27,6 +27,14 @@ export const Flag = {
   no_async_loading: 1 << 16,
 } as const;
 
+/** What a command does to the data that copies hold, as far as replies must wait for them. */
+export const Effect = {
+  /** Nothing that is stored: it may be answered as soon as the node has. */
+  None: 0,
+  Read: 1,
+  Write: 2,
+} as const;
+
 export class CommandRow {
   /** Lower case; a subcommand's with its container: "get", "client|id". */
   readonly name: string;
@@ -40,6 +48,10 @@ export class CommandRow {
   readonly isWrite: boolean;
   /** One of `Route`. */
   readonly route: number;
+  /** One of `Effect`. */
+  readonly effect: number;
+  /** Whether Redis counts it as a write that a lack of copies forbids: flagged so, or a script that may write. */
+  readonly changesData: boolean;
   /** The index of its only key where the specifications say exactly one at a fixed place, else -1. */
   readonly singleKeyAt: number;
   /** Whether it has keys at all (shard channels are none). */
@@ -70,6 +82,8 @@ export class CommandRow {
     this.keySpecifications = specifications.map(specification => new KeySpecification(specification, name));
     this.hasKeys = this.keySpecifications.some(specification => !specification.notKey);
     this.route = routeOf(name, this.hasKeys, this.has(Flag.blocking));
+    this.effect = storesNothing(this.route) ? Effect.None : this.isWrite ? Effect.Write : Effect.Read;
+    this.changesData = this.has(Flag.write) || (this.route === Route.Eval && this.isWrite);
     this.finder = finderOf(name);
     this.singleKeyAt = this.finder === KeyFinder.Specifications ? fixedKey(this.keySpecifications, this.arity) : -1;
     this.primaryOnly = needsPrimary(name);

@@ -14,9 +14,15 @@ export interface Config {
   readonly secret: string;
   readonly nodes: readonly NodeConfig[];
   readonly nodeAccess: NodeAccess;
+  /** `CONFIG SET` values that the supervisor puts on every node, and again after each return. */
+  readonly nodeSettings: Readonly<Record<string, string>>;
   /** Every shard with its nodes, named by the person or placed by `placement.ts`. */
   readonly shards: readonly ShardConfig[];
   readonly ring: RingConfig;
+  readonly writes: WriteRule;
+  readonly reads: ReadRule;
+  /** By key pattern, the first match wins; what a rule leaves open is as in `writes` and `reads`, filled in here. */
+  readonly rules: readonly KeyRule[];
   readonly proxy: ProxyConfig;
   readonly supervisor: SupervisorConfig;
 }
@@ -34,7 +40,34 @@ export interface NodeConfig {
 export interface NodeAccess {
   readonly username: string;
   readonly password: string;
+  /** The nodes' default user stays on, without the right to replicate or to administrate; otherwise it is switched off. */
+  readonly keepDefaultUser: boolean;
   readonly tls: TlsClient | null;
+}
+
+/** When a client hears that its write is done. */
+export interface WriteRule {
+  /** `all`: once every in-sync copy has it; `primary`: once the primary has it. */
+  readonly acknowledge: 'all' | 'primary';
+  /** How long copies may take before the write answers `-UNCERTAIN`. */
+  readonly timeoutMs: number;
+  /** Writes are refused while fewer copies, the primary included, are in sync. */
+  readonly minimumCopies: number;
+}
+
+/** Where a read is answered from. */
+export interface ReadRule {
+  /** `any`: any in-sync copy; `zone`: an in-sync copy in the proxy's own zone where there is one, else the primary. */
+  readonly from: 'primary' | 'any' | 'zone';
+  /** A read answers only what every in-sync copy holds; always from the primary. */
+  readonly strict: boolean;
+}
+
+export interface KeyRule {
+  /** A glob pattern as in `KEYS`. */
+  readonly match: string;
+  readonly writes: WriteRule;
+  readonly reads: ReadRule;
 }
 
 /** TLS as a client; all paths are absolute and were readable when the settings were loaded. */
@@ -71,6 +104,8 @@ export interface ProxyConfig {
   readonly listen: readonly ListenAddress[];
   /** Listening elsewhere than on loopback without `auth` or `tls` was asked for explicitly. */
   readonly insecure: boolean;
+  /** Where this proxy runs, for `reads.from: zone`; null: nowhere in particular. */
+  readonly zone: string | null;
   readonly workers: number;
   /** How long a command waits for a shard's primary before it is refused. */
   readonly holdMs: number;
@@ -128,7 +163,33 @@ export interface SupervisorConfig {
   readonly auth: { readonly dashboard: 'open' | 'token' };
   /** Where proxies look for a supervisor, in this order: `http://host:port` without a path. Never empty. */
   readonly peers: readonly string[];
-  /** `file`: directory that holds the topology. */
-  readonly store: { readonly file: string };
-  readonly detect: { readonly everyMs: number };
+  readonly store: StoreConfig;
+  readonly detect: {
+    readonly everyMs: number;
+    /** A node whose connections are refused or reset for so long is taken for dead. */
+    readonly crashedMs: number;
+    /** A node that is silent for so long is taken for dead. */
+    readonly hungMs: number;
+  };
+  readonly rebuild: {
+    /** Copies that are rebuilt at the same time, over all shards. */
+    readonly parallel: number;
+    /** A copy that lags no more than this may join. */
+    readonly maxLagBytes: number;
+  };
+}
+
+/** Where the topology is kept: a directory of one machine (one supervisor), or etcd (several). */
+export type StoreConfig = { readonly kind: 'file'; readonly directory: string } | EtcdStoreConfig;
+
+export interface EtcdStoreConfig {
+  readonly kind: 'etcd';
+  /** `http://host:port` or `https://host:port`; not empty. */
+  readonly endpoints: readonly string[];
+  /** What every key begins with. */
+  readonly prefix: string;
+  /** Null: no login. */
+  readonly auth: { readonly username: string; readonly password: string } | null;
+  /** Certificates for `https` endpoints; null: what Node ships. */
+  readonly tls: TlsClient | null;
 }

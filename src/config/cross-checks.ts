@@ -1,6 +1,7 @@
+import { sizeInBytes, whyNotForAll } from '../topology/node-settings.ts';
 import type { Mistake, SettingPath } from './mistakes.ts';
 import { nearest } from './mistakes.ts';
-import { joinHostPort, show } from './scalars.ts';
+import { durationText, joinHostPort, show } from './scalars.ts';
 import type { Settings } from './schema.ts';
 
 /**
@@ -9,14 +10,15 @@ import type { Settings } from './schema.ts';
  * Each check looks only at sections that are sound in themselves; a section with a mistake of its own is missing here.
  */
 export function crossCheck(settings: Partial<Settings>): Mistake[] {
-  const { nodes, shards, ring, nodeAccess, proxy, supervisor } = settings;
+  const { nodes, shards, ring, nodeAccess, nodeSettings, proxy, supervisor } = settings;
   return [
     ...(nodes ? checkNodes(nodes) : []),
     ...(nodes && Array.isArray(shards) ? checkNamedShards(shards, nodes) : []),
     ...(nodes && shards && !Array.isArray(shards) ? checkPlacedShards(shards, nodes.length) : []),
     ...(ring ? checkRing(ring) : []),
     ...(ring && shards ? checkRingWithShards(ring, shards) : []),
-    ...(nodeAccess ? checkNodeAccess(nodeAccess) : []),
+    ...(nodeAccess ? checkCertificatePair(['nodeAccess', 'tls'], nodeAccess.tls) : []),
+    ...(nodeSettings ? checkNodeSettings(nodeSettings, proxy?.limits.bulk) : []),
     ...(proxy ? checkProxy(proxy) : []),
     ...(supervisor ? checkSupervisor(supervisor) : []),
   ];
@@ -154,10 +156,23 @@ function vnodesBesideTwemproxy(path: SettingPath): Mistake {
   );
 }
 
-function checkNodeAccess({ tls }: Settings['nodeAccess']): Mistake[] {
+/** A certificate proves nothing without its key, nor a key without its certificate. */
+function checkCertificatePair(path: SettingPath, tls: Settings['nodeAccess']['tls']): Mistake[] {
   if (!tls || (tls.cert === undefined) === (tls.key === undefined)) return [];
   const [given, missing] = tls.cert === undefined ? ['key', 'cert'] : ['cert', 'key'];
-  return [mistake(['nodeAccess', 'tls', given as string], `is given alone, expected ${missing} beside it`)];
+  return [mistake([...path, given as string], `is given alone, expected ${missing} beside it`)];
+}
+
+function checkNodeSettings(settings: Settings['nodeSettings'], bulk: number | undefined): Mistake[] {
+  const mistakes = Object.keys(settings).flatMap(name => {
+    const reason = whyNotForAll(name);
+    return reason === null ? [] : [mistake(['nodeSettings', name], `${reason}, expected it not to be given`, true)];
+  });
+  const longest = settings['proto-max-bulk-len'];
+  if (longest === undefined || bulk === undefined) return mistakes;
+  if ((sizeInBytes(String(longest)) ?? 0) >= bulk) return mistakes;
+  const message = `got ${show(longest)}, expected at least proxy.limits.bulk (${bulk}), or none: it follows from there`;
+  return [...mistakes, mistake(['nodeSettings', 'proto-max-bulk-len'], message)];
 }
 
 function checkProxy({ listen, auth, tls, allowInsecure }: Settings['proxy']): Mistake[] {
@@ -185,13 +200,41 @@ function checkProxy({ listen, auth, tls, allowInsecure }: Settings['proxy']): Mi
   return mistakes;
 }
 
-function checkSupervisor({ listen, auth, allowInsecure }: Settings['supervisor']): Mistake[] {
-  if (isLoopback(listen.host) || auth.dashboard === 'token' || allowInsecure) return [];
+function checkSupervisor({ listen, auth, allowInsecure, store, detect }: Settings['supervisor']): Mistake[] {
+  const mistakes = [...checkStore(store), ...checkDetection(detect)];
+  if (isLoopback(listen.host) || auth.dashboard === 'token' || allowInsecure) return mistakes;
   const place = joinHostPort(listen);
   const remedy = 'expected supervisor.auth.dashboard: token, a loopback address, or supervisor.allowInsecure: true';
-  return [mistake(['supervisor', 'listen'], `${place} shows the cluster to whoever reaches it, ${remedy}`)];
+  return [
+    mistake(['supervisor', 'listen'], `${place} shows the cluster to whoever reaches it, ${remedy}`),
+    ...mistakes,
+  ];
 }
 
-function mistake(path: SettingPath, message: string): Mistake {
-  return { path, message };
+function checkStore({ file, etcd }: Settings['supervisor']['store']): Mistake[] {
+  if (etcd === undefined) return [];
+  const path = ['supervisor', 'store', 'etcd'];
+  const mistakes = checkCertificatePair([...path, 'tls'], etcd.tls);
+  if (file !== undefined) {
+    mistakes.push(mistake(['supervisor', 'store', 'file'], 'is given beside etcd, expected only one of the two'));
+  }
+  if ((etcd.username === undefined) !== (etcd.password === undefined)) {
+    const [given, missing] = etcd.username === undefined ? ['password', 'username'] : ['username', 'password'];
+    mistakes.push(mistake([...path, given as string], `is given alone, expected ${missing} beside it`));
+  }
+  const plain = etcd.endpoints.findIndex(url => url.startsWith('http://'));
+  if (plain < 0 || (etcd.tls === undefined && !etcd.endpoints.some(url => url.startsWith('https://')))) return mistakes;
+  const message = `${etcd.endpoints[plain]} is not encrypted, expected https:// for all endpoints, or for none and no tls`;
+  return [...mistakes, mistake([...path, 'endpoints', plain], message)];
+}
+
+function checkDetection({ every, crashed, hung }: Settings['supervisor']['detect']): Mistake[] {
+  if (hung >= 2 * every && hung >= crashed) return [];
+  const least = Math.max(2 * every, crashed);
+  const message = `got ${durationText(hung)}, expected at least ${durationText(least)}: twice detect.every, and detect.crashed`;
+  return [mistake(['supervisor', 'detect', 'hung'], message)];
+}
+
+function mistake(path: SettingPath, message: string, atKey = false): Mistake {
+  return atKey ? { path, message, atKey } : { path, message };
 }

@@ -6,6 +6,7 @@ import { SettingsDocument } from './document.ts';
 import { ConfigError, type Mistake, mistakesOf, pathText, type SettingPath, unknownKey } from './mistakes.ts';
 import { prepare } from './prepare.ts';
 import { resolveConfig } from './resolve.ts';
+import { checkRules } from './rule-checks.ts';
 import { type Settings, schema, sections } from './schema.ts';
 import { keysAt } from './schema-walk.ts';
 
@@ -31,7 +32,7 @@ export function loadSettings(file: string, environment: NodeJS.ProcessEnv = proc
     throw new ConfigError(problems.length > 0 ? mistakeLines(file, document, []) : [emptyLine(file)]);
   }
   const { settings, mistakes } = checkSections(values);
-  mistakes.push(...crossCheck(settings));
+  mistakes.push(...crossCheck(settings), ...checkRules(settings));
   const directory = dirname(resolve(file));
   const secret = readSecret(settings, directory, values, mistakes);
   mistakes.push(...checkFiles(settings, directory), ...checkSocketPaths(settings, directory));
@@ -114,6 +115,7 @@ function checkFiles(settings: Partial<Settings>, directory: string): Mistake[] {
   for (const key of ['ca', 'cert', 'key'] as const) {
     files.push([['nodeAccess', 'tls', key], settings.nodeAccess?.tls?.[key]]);
     files.push([['proxy', 'tls', key], settings.proxy?.tls?.[key]]);
+    files.push([['supervisor', 'store', 'etcd', 'tls', key], settings.supervisor?.store.etcd?.tls?.[key]]);
   }
   return files.flatMap(([path, file]) => {
     const reason = file === undefined ? null : unreadable(resolve(directory, file));

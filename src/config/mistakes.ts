@@ -50,6 +50,9 @@ export function mistakesOf(
   return issues.flatMap(issue => {
     const place = [...path, ...issue.path.map(part => (typeof part === 'number' ? part : String(part)))];
     if (issue.code === 'unrecognized_keys') return issue.keys.map(key => unknownKey(place, key, keysAt(place)));
+    if (issue.code === 'invalid_key') {
+      return [{ path: place, message: issue.issues[0]?.message ?? issue.message, atKey: true }];
+    }
     if (issue.code === 'invalid_union') return mistakesOfUnion(issue, place, keysAt);
     return [{ path: place, message: issue.message }];
   });

@@ -10,7 +10,7 @@ import { elementOf, shapeOf, unwrap } from './schema-walk.ts';
 export function prepare(value: unknown, schema: z.core.$ZodType): unknown {
   const bare = unwrap(schema);
   const { def } = bare._zod;
-  if (value === null && hasDefault(schema) && (def.type === 'object' || def.type === 'union')) return {};
+  if (value === null && hasDefault(schema) && SECTIONS.has(def.type)) return {};
   if (typeof value === 'string') return readText(value, def.type);
   if (Array.isArray(value)) {
     const element = elementOf(bare);
@@ -25,6 +25,9 @@ export function prepare(value: unknown, schema: z.core.$ZodType): unknown {
     }),
   );
 }
+
+/** What is written as a map, in one of its forms at least. */
+const SECTIONS: ReadonlySet<string> = new Set(['object', 'union', 'record']);
 
 /** A numeral as YAML and JSON write it; nothing else counts as a number. */
 const NUMERAL = /^-?\d+(\.\d+)?$/;

@@ -1,7 +1,18 @@
 import { dirname, resolve } from 'node:path';
 import type { RingConfig } from '../ring/ring.ts';
 import { placeShards } from '../topology/placement.ts';
-import type { Config, ListenAddress, NodeAccess, ProxyConfig, ShardConfig, SupervisorConfig } from './config.ts';
+import type {
+  Config,
+  KeyRule,
+  ListenAddress,
+  NodeAccess,
+  ProxyConfig,
+  ShardConfig,
+  StoreConfig,
+  SupervisorConfig,
+  TlsClient,
+  WriteRule,
+} from './config.ts';
 import { shardNumbers } from './cross-checks.ts';
 import { joinHostPort } from './scalars.ts';
 import type { Settings } from './schema.ts';
@@ -18,25 +29,60 @@ export function resolveConfig(file: string, settings: Settings, secret: string):
     secret,
     nodes,
     nodeAccess: resolveNodeAccess(settings.nodeAccess, directory),
+    nodeSettings: resolveNodeSettings(settings),
     shards: resolveShards(settings.shards, nodes),
     ring: resolveRing(settings),
+    writes: resolveWrites(settings.writes),
+    reads: settings.reads,
+    rules: settings.rules.map(rule => resolveRule(rule, settings)),
     proxy: resolveProxy(settings.proxy, directory),
     supervisor: resolveSupervisor(settings.supervisor, directory),
   };
 }
 
-function resolveNodeAccess({ username, password, tls }: Settings['nodeAccess'], directory: string): NodeAccess {
-  if (!tls) return { username, password, tls: null };
+function resolveNodeAccess(access: Settings['nodeAccess'], directory: string): NodeAccess {
+  const { username, password, keepDefaultUser, tls } = access;
+  return { username, password, keepDefaultUser, tls: resolveClientTls(tls, directory) };
+}
+
+function resolveClientTls(tls: Settings['nodeAccess']['tls'], directory: string): TlsClient | null {
+  if (!tls) return null;
   const { ca, cert, key, serverName } = tls;
   return {
-    username,
-    password,
-    tls: {
-      ca: absolute(ca, directory),
-      cert: absolute(cert, directory),
-      key: absolute(key, directory),
-      serverName: serverName ?? null,
-    },
+    ca: absolute(ca, directory),
+    cert: absolute(cert, directory),
+    key: absolute(key, directory),
+    serverName: serverName ?? null,
+  };
+}
+
+/** Redis's own bound of a single argument, and so of what a copy is sent. */
+const DEFAULT_BULK = 512 * 1024 ** 2;
+
+/** What proxies let through, nodes must take. */
+function resolveNodeSettings({ nodeSettings, proxy }: Settings): Config['nodeSettings'] {
+  const longest = Math.max(DEFAULT_BULK, proxy.limits.bulk);
+  const given = Object.entries(nodeSettings).map(([name, value]) => [name, String(value)]);
+  return { 'proto-max-bulk-len': String(longest), ...Object.fromEntries(given) };
+}
+
+function resolveWrites({ acknowledge, timeout, minimumCopies }: Settings['writes']): WriteRule {
+  return { acknowledge, timeoutMs: timeout, minimumCopies };
+}
+
+/** A strict read is one of the primary: a rule that asks for strictness need not say so. */
+function resolveRule(rule: Settings['rules'][number], { writes, reads }: Settings): KeyRule {
+  const strict = rule.reads?.strict ?? reads.strict;
+  const from = rule.reads?.from ?? (rule.reads?.strict === true ? 'primary' : reads.from);
+  const own = rule.writes;
+  return {
+    match: rule.match,
+    writes: resolveWrites({
+      acknowledge: own?.acknowledge ?? writes.acknowledge,
+      timeout: own?.timeout ?? writes.timeout,
+      minimumCopies: own?.minimumCopies ?? writes.minimumCopies,
+    }),
+    reads: { from, strict },
   };
 }
 
@@ -62,6 +108,7 @@ function resolveProxy(proxy: Settings['proxy'], directory: string): ProxyConfig 
   return {
     listen: proxy.listen.map(address => resolveListen(address, directory)),
     insecure: proxy.allowInsecure,
+    zone: proxy.zone ?? null,
     workers: proxy.workers,
     holdMs: proxy.hold,
     timeoutMs: proxy.timeout,
@@ -99,14 +146,27 @@ function resolveListen(address: ListenAddress, directory: string): ListenAddress
 }
 
 function resolveSupervisor(supervisor: Settings['supervisor'], directory: string): SupervisorConfig {
-  const { listen, peers, store, detect } = supervisor;
+  const { listen, peers, store, detect, rebuild } = supervisor;
   return {
     listen,
     insecure: supervisor.allowInsecure,
     auth: { dashboard: supervisor.auth.dashboard },
     peers: peers?.map(url => url.replace(/\/$/, '')) ?? [ownUrl(listen)],
-    store: { file: resolve(directory, store.file) },
-    detect: { everyMs: detect.every },
+    store: resolveStore(store, directory),
+    detect: { everyMs: detect.every, crashedMs: detect.crashed, hungMs: detect.hung },
+    rebuild: { parallel: rebuild.parallel, maxLagBytes: rebuild.maxLag },
+  };
+}
+
+function resolveStore({ file, etcd }: Settings['supervisor']['store'], directory: string): StoreConfig {
+  if (etcd === undefined) return { kind: 'file', directory: resolve(directory, file ?? './state') };
+  const { endpoints, prefix, username, password, tls } = etcd;
+  return {
+    kind: 'etcd',
+    endpoints: endpoints.map(url => url.replace(/\/$/, '')),
+    prefix,
+    auth: username === undefined ? null : { username, password: password ?? '' },
+    tls: resolveClientTls(tls, directory),
   };
 }
 

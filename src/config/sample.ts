@@ -44,6 +44,15 @@ const EXAMPLES: Record<string, string> = {
   'proxy.tls.key': 'tls/server.key',
   'proxy.tls.ca': 'tls/ca.pem',
   'proxy.tls.clientCertificates': 'required',
+  'proxy.zone': `\${ZONE:-a}`,
+  'supervisor.store.file': './state',
+  'supervisor.store.etcd.endpoints': '[ "http://127.0.0.1:2379" ]',
+  'supervisor.store.etcd.username': 'ringside',
+  'supervisor.store.etcd.password': `\${ETCD_PASSWORD}`,
+  'supervisor.store.etcd.tls.ca': 'tls/ca.pem',
+  'supervisor.store.etcd.tls.cert': 'tls/etcd.pem',
+  'supervisor.store.etcd.tls.key': 'tls/etcd.key',
+  'supervisor.store.etcd.tls.serverName': 'etcd.internal',
   'supervisor.peers': '[ "http://127.0.0.1:7700" ]',
 };
 
@@ -79,9 +88,13 @@ function switchOff(lines: readonly string[]): string[] {
 
 /** What the elements of a list of maps may hold. */
 function elementProse({ items }: JsonSchema): string[] {
-  return Object.entries(items?.properties ?? {}).flatMap(([key, { description, values, default: preset }]) =>
-    prose(`${key}: ${description} (${values}${preset === undefined ? '' : `; default ${preset}`})`),
-  );
+  return Object.entries(items?.properties ?? {}).flatMap(([key, schema]) => memberProse(key, schema));
+}
+
+function memberProse(key: string, { description, values, default: preset, properties }: JsonSchema): string[] {
+  const about = `${values ?? 'a map'}${preset === undefined || properties ? '' : `; default ${preset}`}`;
+  const inner = Object.entries(properties ?? {}).flatMap(([name, schema]) => memberProse(`${key}.${name}`, schema));
+  return [...prose(`${key}: ${description} (${about})`), ...inner];
 }
 
 function presetOf(path: string, schema: JsonSchema): string {

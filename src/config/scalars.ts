@@ -97,6 +97,11 @@ export function joinHostPort({ host, port }: { host: string; port: number }): st
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
+/** Milliseconds as people write them, such as `2500ms` or `5s`. */
+export function durationText(ms: number): string {
+  return ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`;
+}
+
 /** How a value is repeated in a message: short, on one line. */
 export function show(value: unknown): string {
   if (typeof value === 'object') return kindOf(value);

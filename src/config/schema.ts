@@ -28,19 +28,81 @@ const node = section({
 
 const clientTls = section({
   ca: file('a PEM bundle')
-    .describe("Authorities that a node's certificate is checked against. Without it: those that Node ships.")
+    .describe("Authorities that the server's certificate is checked against. Without it: those that Node ships.")
     .optional(),
-  cert: file('a PEM certificate').describe('Client certificate, where nodes ask for one. Needs `key`.').optional(),
+  cert: file('a PEM certificate').describe('Client certificate, where one is asked for. Needs `key`.').optional(),
   key: file('a PEM key').describe('Key of the client certificate. Needs `cert`.').optional(),
   serverName: text(/^\S+$/, 'a host name')
-    .describe("Name that the node's certificate must carry, where that is not the host in its address.")
+    .describe("Name that the server's certificate must carry, where that is not the host in its address.")
     .optional(),
 });
 
 const nodeAccess = section({
   username: text(/^\S+$/, 'a user name').describe('User of the nodes (ACL).').prefault('default'),
   password: hiddenText(0, 'a password in quotes').describe('Its password; empty: no login.').prefault(''),
+  keepDefaultUser: flag()
+    .describe(
+      "Leave the nodes' default user on, without the right to replicate or to administrate, for tools that read nodes directly. Otherwise it is switched off.",
+    )
+    .prefault(false),
   tls: clientTls.describe('TLS towards the nodes; `{}` is TLS with all defaults. Without it: plain TCP.').optional(),
+});
+
+const writeShape = {
+  acknowledge: choice(['all', 'primary']).meta({
+    description:
+      'When a client hears that its write is done: once every in-sync copy has it, or once the primary has it (lost with the primary).',
+    live: true,
+  }),
+  timeout: duration('100ms', '10m', '5s').meta({
+    description:
+      'How long copies may take before a write answers -UNCERTAIN. At least `supervisor.detect.hung` + 1s, or a lost copy shows as errors.',
+    live: true,
+  }),
+  minimumCopies: count(1, 16).meta({
+    description: 'Writes are refused with -NOREPLICAS while fewer copies, the primary included, are in sync.',
+    live: true,
+  }),
+};
+
+const readShape = {
+  from: choice(['primary', 'any', 'zone']).meta({
+    description:
+      'Which copy answers reads: the primary; any in-sync copy; or an in-sync copy in `proxy.zone` where there is one.',
+    live: true,
+  }),
+  strict: flag().meta({
+    description:
+      'A read answers only what every in-sync copy holds already. Needs `from: primary`; costs a round trip.',
+    live: true,
+  }),
+};
+
+const writes = section({
+  acknowledge: writeShape.acknowledge.prefault('all'),
+  timeout: writeShape.timeout.prefault('5s'),
+  minimumCopies: writeShape.minimumCopies.prefault(1),
+});
+
+const reads = section({
+  from: readShape.from.prefault('primary'),
+  strict: readShape.strict.prefault(false),
+});
+
+const rule = section({
+  match: text(/^[^\0]+$/, 'a key pattern, such as session:*').describe(
+    'Keys that the rule is for, as a pattern of KEYS (*, ?, [a-z], \\).',
+  ),
+  writes: section({
+    acknowledge: writeShape.acknowledge.optional(),
+    timeout: writeShape.timeout.optional(),
+    minimumCopies: writeShape.minimumCopies.optional(),
+  })
+    .describe('As `writes`; what is left out is as there.')
+    .optional(),
+  reads: section({ from: readShape.from.optional(), strict: readShape.strict.optional() })
+    .describe('As `reads`; what is left out is as there.')
+    .optional(),
 });
 
 const placedShards = section({
@@ -186,6 +248,9 @@ const proxy = section({
   allowInsecure: flag()
     .describe('Listen beyond loopback without `auth` and `tls` all the same, where something else keeps strangers out.')
     .prefault(false),
+  zone: text(NAME, NAME_WORDS)
+    .describe('Zone in which this proxy runs, for `reads.from: zone`; best given by environment.')
+    .optional(),
   workers: count(1, 64)
     .describe('Processes that share the port. More use more cores, and cost memory and connections to every node.')
     .prefault(1),
@@ -266,17 +331,51 @@ const supervisor = section({
     .optional(),
   store: section({
     file: file('a directory')
-      .describe('Directory that holds the topology. It is what decides who owns what: keep it.')
-      .prefault('./state'),
+      .describe(
+        'Directory that holds the topology, for a single supervisor (default: ./state). It is what decides who owns what: keep it.',
+      )
+      .optional(),
+    etcd: section({
+      endpoints: z
+        .array(
+          text(/^https?:\/\/[^\s/?#]+\/?$/, 'http://host:port or https://host:port'),
+          expects('a list of http://host:port'),
+        )
+        .min(1, expects('a list of at least one http://host:port'))
+        .meta({ values: 'a list of http://host:port' })
+        .describe('Where etcd answers.'),
+      prefix: text(/^\S+$/, 'a text without blanks')
+        .describe('What every key of Ringside in etcd begins with; the name of the cluster follows.')
+        .prefault('/ringside/'),
+      username: text(/^\S+$/, 'a user name').describe('User of etcd, where it asks for one.').optional(),
+      password: hiddenText(1, 'a password in quotes').describe('Its password.').optional(),
+      tls: clientTls.describe('Certificates for https endpoints.').optional(),
+    })
+      .describe('Keep the topology in etcd, for several supervisors of which one leads.')
+      .optional(),
   })
-    .describe('Where the topology is kept.')
+    .describe('Where the topology is kept: a directory, or etcd.')
     .prefault({}),
   detect: section({
     every: duration('10ms', '1m', '100ms')
       .describe('How often each node is probed. Shorter finds a lost node sooner and costs each node one command more.')
       .prefault('100ms'),
+    crashed: duration('10ms', '1m', '200ms')
+      .describe('A node whose connections are refused or reset for so long is replaced.')
+      .prefault('200ms'),
+    hung: duration('100ms', '10m', '1500ms')
+      .describe('A node that is silent for so long is replaced. Longer than the slowest command.')
+      .prefault('1500ms'),
   })
     .describe('How a lost node is found.')
+    .prefault({}),
+  rebuild: section({
+    parallel: count(1, 64).describe('Copies that are rebuilt at the same time, over all shards.').prefault(1),
+    maxLag: size('1kb', '64mb', '64kb')
+      .describe('A copy that lags no more than this may join; writes are held for the little while that it takes.')
+      .prefault('64kb'),
+  })
+    .describe('How lost copies are made anew.')
     .prefault({}),
 });
 
@@ -298,7 +397,18 @@ export const sections = {
     .min(1, expects(LIST_OF_NODES))
     .meta({ values: LIST_OF_NODES })
     .describe('The stock Redis processes. Those in no shard are spares.'),
-  nodeAccess: nodeAccess.describe('How proxies and supervisors log in to the nodes.').prefault({}),
+  nodeAccess: nodeAccess
+    .describe('How a supervisor logs in to a node that it meets for the first time; it makes users of its own there.')
+    .prefault({}),
+  nodeSettings: z
+    .record(
+      text(/^[a-z][a-z0-9-]*$/, 'the name of a setting of redis.conf'),
+      z.union([z.string(), z.number()], expects('text or a number')),
+      expects('a map of redis.conf settings'),
+    )
+    .meta({ values: 'a map of redis.conf settings, such as { maxmemory-policy: noeviction }' })
+    .describe('Settings that are put on every node, and again after each return.')
+    .prefault({}),
   shards: z
     .union(
       [placedShards, z.array(namedShard).min(1, expects('a list of at least one shard'))],
@@ -309,6 +419,13 @@ export const sections = {
     )
     .prefault({}),
   ring: ring.describe('How a key finds its shard. Whatever changes here moves keys.').prefault({}),
+  writes: writes.describe('When a write counts as done.').prefault({}),
+  reads: reads.describe('Where reads are answered.').prefault({}),
+  rules: z
+    .array(rule, expects('a list of { match, writes, reads }'))
+    .meta({ values: 'a list of { match, writes, reads }', live: true })
+    .describe('By key pattern, the first match wins: other `writes` and `reads` for some keys.')
+    .prefault([]),
   proxy: proxy.describe('The sidecar beside each app.').prefault({}),
   supervisor: supervisor.describe('Watches the nodes and publishes who owns what.').prefault({}),
 };

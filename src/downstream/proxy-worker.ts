@@ -46,8 +46,6 @@ class Worker implements ProxyWorker {
   readonly #feed: TopologyFeed;
   readonly #metrics = new ProxyMetrics();
   readonly #sweeper: NodeJS.Timeout;
-  #peer = '';
-  #lastRefusal = '';
 
   constructor(config: Config, log: Log, memory: LastKnownTopology, remembered: Topology | null, secure: Secure | null) {
     this.#log = log;
@@ -60,7 +58,7 @@ class Worker implements ProxyWorker {
       cluster: config.cluster,
       knownVersion: remembered?.version ?? 0,
       random: new Random((Math.random() * 2 ** 32) >>> 0),
-      onTopology: next => this.#onTopology(next),
+      onTopology: (next, peer) => this.#onTopology(next, peer),
       onEvent: event => this.#onFeedEvent(event),
     });
     this.#feed.start();
@@ -88,13 +86,18 @@ class Worker implements ProxyWorker {
     return {
       cluster: proxy.topology.cluster,
       topologyVersion: proxy.topology.version,
-      supervisor: this.#feed.isConnected ? this.#peer : null,
+      supervisor: this.#feed.connectedPeers[0] ?? null,
       clients: this.#listener.sessions.size,
       heldBytes: proxy.pool.heldBytes,
       shards: proxy.shards.map(shard => ({
         name: shard.name,
         primary: shard.address.nodeId,
         address: `${shard.address.host}:${shard.address.port}`,
+        epoch: shard.state.epoch,
+        required: shard.state.inSync.length,
+        joining: shard.state.joining,
+        paused: shard.state.paused,
+        unconfirmed: shard.cells.kept,
         up: shard.up,
         problem: shard.problem,
         inFlight: shard.cells.inFlight,
@@ -116,8 +119,8 @@ class Worker implements ProxyWorker {
     this.#proxy.reconfigure(config);
   }
 
-  #onTopology(topology: Topology): void {
-    this.#log.info({ version: topology.version }, `topology ${topology.version} came from ${this.#peer}`);
+  #onTopology(topology: Topology, peer: string): void {
+    this.#log.info({ version: topology.version }, `topology ${topology.version} came from ${peer}`);
     this.#proxy.follow(topology);
     void this.#memory.save(topology).then(problem => {
       if (problem !== null) this.#log.warn(`the topology is not kept on disk: ${problem}`);
@@ -125,18 +128,14 @@ class Worker implements ProxyWorker {
   }
 
   #onFeedEvent(event: FeedEvent): void {
-    this.#metrics.topology.feedConnected = event.kind === 'connected' ? 1 : this.#feed.isConnected ? 1 : 0;
+    this.#metrics.topology.feedConnected = this.#feed.isConnected ? 1 : 0;
     if (event.kind === 'connected') {
-      this.#peer = event.peer;
-      this.#lastRefusal = '';
       this.#log.info(`the supervisor at ${event.peer} feeds the topology`);
       return;
     }
-    // Refusals repeat as long as no supervisor is there: each kind is told once.
-    const line = `${event.kind}: ${event.reason}`;
-    if (event.kind === 'refused' && line === this.#lastRefusal) return;
-    this.#lastRefusal = line;
-    this.#log.warn(`the supervisor at ${event.peer} does not feed the topology (${line}); serving with what is known`);
+    const others = this.#feed.isConnected ? 'another does' : 'serving with what is known';
+    const reason = `${event.kind}: ${event.reason}`;
+    this.#log.warn(`the supervisor at ${event.peer} does not feed the topology (${reason}); ${others}`);
   }
 }
 

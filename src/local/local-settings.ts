@@ -23,8 +23,12 @@ export interface LocalFlags {
   readonly nodePort?: number | undefined;
   /** 9121. */
   readonly adminPort?: number | undefined;
-  /** 7700. */
+  /** The first of the supervisors' ports: 7700. */
   readonly supervisorPort?: number | undefined;
+  /** 1, which keeps the topology in a file, or 3 or 5, with as many members of etcd. */
+  readonly supervisors?: number | undefined;
+  /** The first of etcd's ports, two for each member: 7710. */
+  readonly etcdPort?: number | undefined;
 }
 
 export const localDefaults = {
@@ -35,6 +39,8 @@ export const localDefaults = {
   nodePort: 7001,
   adminPort: 9121,
   supervisorPort: 7700,
+  supervisors: 1,
+  etcdPort: 7710,
 } as const;
 
 /** How each flag is written, and the least and greatest value it takes. */
@@ -46,14 +52,17 @@ const flagRules: Record<keyof LocalFlags, { readonly flag: string; readonly leas
   nodePort: { flag: '--node-port', least: 1, most: 65535 },
   adminPort: { flag: '--admin-port', least: 1, most: 65535 },
   supervisorPort: { flag: '--supervisor-port', least: 1, most: 65535 },
+  supervisors: { flag: '--supervisors', least: 1, most: 5 },
+  etcdPort: { flag: '--etcd-port', least: 1, most: 65535 },
 };
 
 /** The settings of a person's own file, which says everything that the flags could. */
-export function givenSettings(file: string, flags: LocalFlags): Config {
-  const also = namesOf(flags)[0];
-  if (also !== undefined) {
+export function givenSettings(file: string, flags: LocalFlags, closed: boolean): Config {
+  const name = namesOf(flags)[0];
+  const also = name === undefined ? (closed ? '--closed' : null) : flagRules[name].flag;
+  if (also !== null) {
     throw new EnvironmentError(
-      `${flagRules[also].flag} does not go with --config: ${file} says it; change it there, or leave --config out`,
+      `${also} does not go with --config: ${file} says it; change it there, or leave --config out`,
     );
   }
   return loadConfig(file);
@@ -62,22 +71,25 @@ export function givenSettings(file: string, flags: LocalFlags): Config {
 /**
  * The settings of the directory's ringside.yaml, which is written at the first start.
  *
- * From then on it belongs to the person: only the ports that flags name are changed in it, in their place. What holds
- * data cannot be changed by a flag.
+ * From then on it belongs to the person: only the ports that flags name are changed in it, in their place, and whether
+ * the nodes are `closed` to their default user. What holds data cannot be changed by a flag.
  */
-export function directorySettings(directory: string, flags: LocalFlags): Config {
+export function directorySettings(directory: string, flags: LocalFlags, closed: boolean): Config {
   checkFlags(flags);
   const file = path.join(directory, 'ringside.yaml');
   if (!existsSync(file)) {
-    writeWhole(file, newSettings(flags));
+    writeWhole(file, newSettings(flags, closed));
     return loadConfig(file);
   }
   const config = loadConfig(file);
   const other = otherShape(config, flags);
-  if (other === null) return takePorts(config, file, flags);
+  if (other === null) return takeFlags(config, file, flags, closed);
   // A first start that failed, on a taken port for one, has bound nobody to anything yet.
   if (!existsSync(path.join(directory, 'nodes'))) {
-    writeWhole(file, newSettings({ ...flagsOf(config), ...given(flags) }));
+    writeWhole(
+      file,
+      newSettings({ ...flagsOf(config), ...given(flags) }, closed || !config.nodeAccess.keepDefaultUser),
+    );
     return loadConfig(file);
   }
   const { flag } = flagRules[other];
@@ -98,9 +110,14 @@ function checkFlags(flags: LocalFlags): void {
       throw new EnvironmentError(`${flag} ${value}: expected a whole number from ${least} to ${most}`);
     }
   }
+  const { supervisors } = flags;
+  if (supervisors !== undefined && supervisors % 2 === 0)
+    throw new EnvironmentError(
+      `--supervisors ${supervisors}: expected 1, 3 or 5; of an even number no more may be lost than of one less`,
+    );
 }
 
-function newSettings(flags: LocalFlags): string {
+function newSettings(flags: LocalFlags, closed: boolean): string {
   const number = (name: keyof LocalFlags): number => flags[name] ?? localDefaults[name];
   const [shards, copies] = [number('shards'), number('copies')];
   const last = number('nodePort') + shards * copies + number('spares') - 1;
@@ -122,7 +139,10 @@ secret: ${randomBytes(32).toString('hex')}
 nodes:
 ${nodes.join('\n')}
 
-# The first node of a shard is its primary. Nodes in no shard are spares.
+# Whether the nodes' own default user stays on, to look at them with redis-cli; it may neither copy nor administrate.
+nodeAccess: { keepDefaultUser: ${!closed} }
+
+# The first node of a shard is proposed as its primary. Nodes in no shard are spares.
 shards:
 ${members.join('\n')}
 
@@ -131,15 +151,31 @@ proxy:
   admin: 127.0.0.1:${number('adminPort')}
 
 supervisor:
-  listen: 127.0.0.1:${number('supervisorPort')}
-  store: { file: ./state }
+${supervisorLines(number('supervisors'), number('supervisorPort'), number('etcdPort')).join('\n')}
 `;
+}
+
+function supervisorLines(count: number, port: number, etcdPort: number): string[] {
+  if (count === 1) return [`  listen: 127.0.0.1:${port}`, '  store: { file: ./state }'];
+  const peers = peersFrom(port, count).map(peer => `"${peer}"`);
+  // Each member has the port after it for the other members.
+  const endpoints = Array.from({ length: count }, (_, index) => `"http://127.0.0.1:${etcdPort + 2 * index}"`);
+  return [
+    '  # Of the first; `up` tells the others theirs.',
+    `  listen: 127.0.0.1:${port}`,
+    `  peers: [ ${peers.join(', ')} ]`,
+    `  store: { etcd: { endpoints: [ ${endpoints.join(', ')} ] } }`,
+  ];
+}
+
+function peersFrom(port: number, count: number): string[] {
+  return Array.from({ length: count }, (_, index) => `http://127.0.0.1:${port + index}`);
 }
 
 /** The first flag that would part the nodes from the data that they have; null: none. */
 function otherShape(config: Config, flags: LocalFlags): keyof LocalFlags | null {
   const has = flagsOf(config);
-  const shape = ['shards', 'copies', 'spares', 'nodePort'] as const;
+  const shape = ['shards', 'copies', 'spares', 'nodePort', 'supervisors', 'etcdPort'] as const;
   return shape.find(name => flags[name] !== undefined && flags[name] !== has[name]) ?? null;
 }
 
@@ -153,6 +189,8 @@ function flagsOf({ nodes, shards, proxy, supervisor }: Config): LocalFlags {
     nodePort: nodes[0]?.port,
     adminPort: proxy.admin?.port,
     supervisorPort: supervisor.listen.port,
+    supervisors: supervisor.peers.length,
+    etcdPort: supervisor.store.kind === 'etcd' ? Number(new URL(supervisor.store.endpoints[0] ?? '').port) : undefined,
   };
 }
 
@@ -160,8 +198,8 @@ function given(flags: LocalFlags): LocalFlags {
   return Object.fromEntries(namesOf(flags).map(name => [name, flags[name]]));
 }
 
-/** Writes the ports that flags name into the file, comments and all else left as they are. */
-function takePorts(config: Config, file: string, flags: LocalFlags): Config {
+/** Writes into the file what flags say that may change; comments and all else are left as they are. */
+function takeFlags(config: Config, file: string, flags: LocalFlags, closed: boolean): Config {
   const document = parseDocument(readFileSync(file, 'utf8'));
   const before = document.toString({ lineWidth: 0 });
   const { port, adminPort, supervisorPort } = flags;
@@ -173,9 +211,13 @@ function takePorts(config: Config, file: string, flags: LocalFlags): Config {
   if (adminPort !== undefined && config.proxy.admin?.port !== adminPort) {
     document.setIn(['proxy', 'admin'], `${config.proxy.admin?.host ?? '127.0.0.1'}:${adminPort}`);
   }
-  if (supervisorPort !== undefined && config.supervisor.listen.port !== supervisorPort) {
-    document.setIn(['supervisor', 'listen'], `${config.supervisor.listen.host}:${supervisorPort}`);
+  const { listen, peers } = config.supervisor;
+  if (supervisorPort !== undefined && listen.port !== supervisorPort) {
+    document.setIn(['supervisor', 'listen'], `${listen.host}:${supervisorPort}`);
+    if (peers.length > 1)
+      document.setIn(['supervisor', 'peers'], document.createNode(peersFrom(supervisorPort, peers.length)));
   }
+  if (closed && config.nodeAccess.keepDefaultUser) document.setIn(['nodeAccess', 'keepDefaultUser'], false);
   const after = document.toString({ lineWidth: 0 });
   if (after === before) return config;
   writeWhole(file, after);

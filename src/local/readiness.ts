@@ -1,28 +1,38 @@
 import { get } from 'node:http';
 import { connect } from 'node:net';
-import type { Config, ProxyConfig } from '../config/config.ts';
+import type { HostPort, ProxyConfig } from '../config/config.ts';
+import type { ClusterView } from './cluster-view.ts';
 
 /** Between two questions to a proxy that is starting. */
 const POLL_MS = 20;
 /** Nobody should look at a silent terminal for longer. */
 const PATIENCE_MS = 10_000;
 
+/** What has to be ready. */
+export interface Awaited {
+  readonly proxy: ProxyConfig;
+  readonly supervisors: readonly HostPort[];
+  readonly view: ClusterView;
+}
+
 /**
- * Waits until the supervisor answers and the proxy is logged in to the primary of every shard; `say` hears now and then
- * what is still missing.
+ * Waits until the supervisors answer, every shard has its primary and all its copies in sync, and the proxy is logged in
+ * to each; `say` hears now and then what is still missing.
  *
- * A proxy without an admin endpoint cannot be asked: then it counts that it accepts a connection.
+ * Where all is served and only copies are missing, which may need a person, it waits no longer than its patience. A
+ * proxy without an admin endpoint cannot be asked: then it counts that it accepts a connection.
  */
 export async function waitUntilReady(
-  config: Config,
+  awaited: Awaited,
   aborted: () => boolean,
   say: (line: string) => void,
 ): Promise<void> {
   let patienceEndMs = performance.now() + PATIENCE_MS;
   while (!aborted()) {
-    const missing = await whatIsMissing(config);
+    const { missing, isServed } = await whatIsMissing(awaited);
     if (missing === null) return;
     if (performance.now() > patienceEndMs) {
+      if (isServed) return;
       say(`not ready yet: ${missing}`);
       patienceEndMs = performance.now() + 3 * PATIENCE_MS;
     }
@@ -30,10 +40,19 @@ export async function waitUntilReady(
   }
 }
 
-async function whatIsMissing({ proxy, supervisor }: Config): Promise<string | null> {
-  const { host, port } = supervisor.listen;
-  const [ofProxy, health] = await Promise.all([missingOfProxy(proxy), ask(host, port, '/healthz')]);
-  return health.status === 200 ? ofProxy : 'the supervisor does not answer';
+async function whatIsMissing({
+  proxy,
+  supervisors,
+  view,
+}: Awaited): Promise<{ missing: string | null; isServed: boolean }> {
+  const [ofProxy, ...health] = await Promise.all([
+    missingOfProxy(proxy),
+    ...supervisors.map(({ host, port }) => ask(host, port, '/healthz')),
+  ]);
+  const silent = health.findIndex(answer => answer.status !== 200);
+  const which = supervisors.length === 1 ? 'the supervisor' : `supervisor ${silent + 1}`;
+  const unserved = silent >= 0 ? `${which} does not answer` : (view.unformed ?? ofProxy);
+  return { missing: unserved ?? view.incomplete, isServed: unserved === null };
 }
 
 async function missingOfProxy({ admin, listen }: ProxyConfig): Promise<string | null> {

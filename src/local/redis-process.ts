@@ -1,12 +1,9 @@
 import { spawn } from 'node:child_process';
-import { existsSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
+import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { makeDirectorySync } from '../base/directory.ts';
 import { EnvironmentError } from '../base/environment-error.ts';
 import type { NodeAccess, NodeConfig } from '../config/config.ts';
-import { openControl } from '../supervisor/control-connection.ts';
-import { type NodeReport, parseNodeReport, reportCommand } from '../supervisor/node-report.ts';
 import { endOf, identityOf, lastLine } from './child.ts';
 import { isAlive, type ProcessIdentity, signalProcess } from './process-identity.ts';
 import { writeWhole } from './written-file.ts';
@@ -27,6 +24,8 @@ export class RedisProcess {
   #watch: NodeJS.Timeout | null = null;
   /** The present process was ended by force. */
   #killed = false;
+  /** Bytes of the log that earlier processes have written. */
+  #logStart = 0;
 
   /** `onEnd` hears once of every end of the process, with the reason in words. */
   constructor(node: NodeConfig, directory: string, access: NodeAccess, onEnd: (how: string) => void) {
@@ -39,6 +38,10 @@ export class RedisProcess {
   /** The living process; null: none. */
   get identity(): ProcessIdentity | null {
     return this.#identity;
+  }
+
+  get #logFile(): string {
+    return path.join(this.directory, 'redis.log');
   }
 
   get dumpFile(): string {
@@ -57,6 +60,7 @@ export class RedisProcess {
   start(): void {
     makeDirectorySync(this.directory);
     const file = path.join(this.directory, 'redis.conf');
+    this.#logStart = statSync(this.#logFile, { throwIfNoEntry: false })?.size ?? 0;
     writeWhole(file, redisConf(this.node, this.directory, this.#access));
     const child = spawn('redis-server', [file], { cwd: this.directory, detached: true, stdio: 'ignore' });
     child.once('error', error => this.#ended(error.message));
@@ -70,38 +74,18 @@ export class RedisProcess {
     rmSync(this.dumpFile, { force: true });
   }
 
-  /** Resolves once this very process answers and has loaded its data. Throws when it ends before that. */
-  async ready(): Promise<NodeReport> {
+  /**
+   * Resolves once this very process serves, its data loaded. Throws when it ends before that.
+   *
+   * Its log is read, and it is not asked: who may log in to a node is the supervisor's business, which may be ahead of
+   * us; and another process may answer on its port.
+   */
+  async ready(): Promise<void> {
     for (;;) {
-      const identity = this.#identity;
-      if (identity === null) throw new EnvironmentError(`node ${this.node.id} ended at start: ${this.lastLogLine()}`);
-      if (await accepts(this.node)) {
-        const report = await this.ask();
-        if (report !== null && !report.loading) {
-          if (report.processId === identity.pid) return report;
-          throw new EnvironmentError(
-            `process ${report.processId} answers on ${this.node.host}:${this.node.port}, not node ${this.node.id}: end it`,
-          );
-        }
-      }
+      if (this.#identity === null)
+        throw new EnvironmentError(`node ${this.node.id} ended at start: ${this.lastLogLine()}`);
+      if (this.#watch !== null || readFrom(this.#logFile, this.#logStart).includes(READY_LINE)) return;
       await new Promise(resolve => setTimeout(resolve, 10));
-    }
-  }
-
-  /** What the node says of itself; null when it does not answer. */
-  async ask(limitMs = 1000): Promise<NodeReport | null> {
-    const [name, ...sections] = reportCommand;
-    const info = await this.command(limitMs, name, ...sections).catch(() => null);
-    return info === null ? null : parseNodeReport(String(info));
-  }
-
-  /** Runs one command on a connection of its own; connecting and answering have so long each. */
-  async command(limitMs: number, name: string, ...args: string[]): Promise<unknown> {
-    const redis = await openControl(this.node, this.#access, limitMs);
-    try {
-      return await redis.call(name, ...args);
-    } finally {
-      redis.disconnect();
     }
   }
 
@@ -135,7 +119,7 @@ export class RedisProcess {
 
   /** The newest line of its log, for messages. */
   lastLogLine(): string {
-    return lastLine(path.join(this.directory, 'redis.log'));
+    return lastLine(this.#logFile);
   }
 
   #ended(how: string): void {
@@ -146,22 +130,22 @@ export class RedisProcess {
   }
 }
 
-/** True when somebody listens there. */
-function accepts(node: NodeConfig): Promise<boolean> {
-  return new Promise(resolve => {
-    const socket = connect({ host: node.host, port: node.port });
-    const answer = (yes: boolean): void => {
-      socket.destroy();
-      resolve(yes);
-    };
-    socket.once('connect', () => answer(true));
-    socket.once('error', () => answer(false));
-  });
+/** What redis-server logs when it has its port and its data. */
+const READY_LINE = 'Ready to accept connections';
+
+/** A file's text from a byte on; empty where there is no such file. */
+function readFrom(file: string, start: number): string {
+  try {
+    return readFileSync(file).subarray(start).toString('latin1');
+  } catch {
+    return '';
+  }
 }
 
 /**
  * The node's settings. Saved at the end of the process and at no other time; a copy may be made at once and after long
- * interruptions still in part; no limit cuts a copy off (redis.conf of 7.0 explains each).
+ * interruptions still in part; no limit cuts a copy off (redis.conf of 7.0 explains each). The supervisor sees to the
+ * same on every node, and to the users; here they hold from the first moment.
  */
 function redisConf(node: NodeConfig, directory: string, access: NodeAccess): string {
   const lines = [
@@ -179,19 +163,14 @@ function redisConf(node: NodeConfig, directory: string, access: NodeAccess): str
     'shutdown-timeout 5',
     'repl-diskless-sync yes',
     'repl-diskless-sync-delay 0',
-    'repl-backlog-size 64mb',
+    'repl-backlog-size 256mb',
     'client-output-buffer-limit replica 0 0 0',
   ];
   if (access.password !== '') {
-    const password = quote(access.password);
     const isDefault = access.username === 'default';
-    if (isDefault) lines.push(`requirepass ${password}`);
-    else
-      lines.push(
-        `user ${access.username} on ${quote(`>${access.password}`)} ~* &* +@all`,
-        `masteruser ${access.username}`,
-      );
-    lines.push(`masterauth ${password}`);
+    if (isDefault) lines.push(`requirepass ${quote(access.password)}`);
+    // Copying is for users that the supervisor makes, one for each copy.
+    else lines.push(`user ${access.username} on ${quote(`>${access.password}`)} ~* &* +@all -psync -sync`);
   }
   return `${lines.join('\n')}\n`;
 }

@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { Backoff } from '../base/backoff.ts';
 import { Random } from '../base/random.ts';
 import { endOf, identityOf, lastLine } from './child.ts';
@@ -9,39 +8,43 @@ import { endProcessGroup, killProcessGroup, type ProcessIdentity } from './proce
 /** Having run so long, a process has shown that it can start. */
 const SETTLED_MS = 10_000;
 
-const program = fileURLToPath(new URL('../main.js', import.meta.url));
+/**
+ * What one process of the local cluster besides the nodes is, and how it is started.
+ */
+export interface RolePlan {
+  /** As the run's record and the messages name it: `proxy`, `supervisor 2`, `etcd e1`. */
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly logFile: string;
+  /** It has a channel to this process, and ends itself when that breaks. */
+  readonly endsWithUp: boolean;
+}
 
 /**
- * The proxy's or the supervisor's process of the local cluster: started, and started again whenever it ends.
+ * A proxy, a supervisor or a member of etcd in the local cluster: started, and started again whenever it ends.
  *
- * It has an IPC channel to `up` for one purpose: when `up` is killed the channel breaks, and the process ends itself.
+ * The proxy and the supervisors have an IPC channel to `up` for one purpose: when `up` is killed the channel breaks, and
+ * the process ends itself. etcd knows no such thing: the next `up` ends what an earlier one has left.
  */
 export class RoleProcess {
-  readonly role: 'proxy' | 'supervisor';
-  readonly logFile: string;
-  readonly #args: readonly string[];
+  readonly name: string;
+  readonly #plan: RolePlan;
   readonly #onChange: (said: string | null) => void;
+  readonly #onFailure: (problem: string) => void;
   readonly #backoff = new Backoff(200, 5000, new Random(Date.now()));
   #identity: ProcessIdentity | null = null;
   #restart: NodeJS.Timeout | null = null;
   #stopping = false;
   #hasWorked = false;
-  readonly #onFailure: (problem: string) => void;
 
   /**
    * `onChange` hears of every new state; `said`: what the person at the terminal should read. `onFailure` hears of an
    * end before the process ever worked: that is a mistake of settings or machine, to be told, not repeated.
    */
-  constructor(
-    role: 'proxy' | 'supervisor',
-    config: string,
-    logFile: string,
-    onChange: (said: string | null) => void,
-    onFailure: (problem: string) => void,
-  ) {
-    this.role = role;
-    this.logFile = logFile;
-    this.#args = [program, role, '--config', config];
+  constructor(plan: RolePlan, onChange: (said: string | null) => void, onFailure: (problem: string) => void) {
+    this.name = plan.name;
+    this.#plan = plan;
     this.#onChange = onChange;
     this.#onFailure = onFailure;
   }
@@ -74,9 +77,13 @@ export class RoleProcess {
   }
 
   #spawn(): void {
+    const { command, args, logFile, endsWithUp } = this.#plan;
     const startedMs = performance.now();
-    const log = openSync(this.logFile, 'a', 0o600);
-    const child = spawn(process.execPath, this.#args, { detached: true, stdio: ['ignore', log, log, 'ipc'] });
+    const log = openSync(logFile, 'a', 0o600);
+    const child = spawn(command, args, {
+      detached: true,
+      stdio: endsWithUp ? ['ignore', log, log, 'ipc'] : ['ignore', log, log],
+    });
     closeSync(log);
     const ended = (how: string): void => {
       if (performance.now() - startedMs > SETTLED_MS) this.#backoff.reset();
@@ -89,16 +96,15 @@ export class RoleProcess {
   }
 
   #ended(how: string): void {
+    const { name, logFile } = this.#plan;
     this.#identity = null;
     if (this.#stopping || !this.#hasWorked) {
       this.#onChange(null);
       if (!this.#stopping)
-        this.#onFailure(
-          `the ${this.role} ended at start (${how}; all of it in ${this.logFile}): ${lastLine(this.logFile)}`,
-        );
+        this.#onFailure(`the ${name} ended at start (${how}; all of it in ${logFile}): ${lastLine(logFile)}`);
       return;
     }
-    this.#onChange(`the ${this.role} ended (${how}), it is started again; its log: ${this.logFile}`);
+    this.#onChange(`the ${name} ended (${how}), it is started again; its log: ${logFile}`);
     this.#restart = setTimeout(() => this.#spawn(), this.#backoff.nextMs());
   }
 }

@@ -4,15 +4,13 @@ import { identify, isAlive, type ProcessIdentity } from './process-identity.ts';
 import { writeWhole } from './written-file.ts';
 
 /**
- * What one run of `up` leaves for the next on the same directory: who ran, and whose data were saved at the end.
+ * What one run of `up` leaves for the next on the same directory: who ran.
  */
 export interface RunRecord {
-  /** The proxy's and the supervisor's process, where there is one. */
+  /** Proxy, supervisors and members of etcd, by their names, where there is a process. */
   readonly roles: Readonly<Record<string, ProcessIdentity>>;
   /** By node id: the process, and the address on which it was told to listen. */
   readonly nodes: Readonly<Record<string, RunningNode>>;
-  /** By node id: how far (replication offset) each node was that ended in order, its data on disk. */
-  readonly savedOffsets: Readonly<Record<string, number>>;
 }
 
 export interface RunningNode {
@@ -21,7 +19,7 @@ export interface RunningNode {
   readonly process: ProcessIdentity;
 }
 
-const nothing: RunRecord = { roles: {}, nodes: {}, savedOffsets: {} };
+const nothing: RunRecord = { roles: {}, nodes: {} };
 
 /** The record of the run before; an empty one when there was none, or when the file is damaged. */
 export function readRunRecord(file: string): RunRecord {

@@ -5,12 +5,14 @@ import { EnvironmentError } from '../base/environment-error.ts';
 import type { Config } from '../config/config.ts';
 import { ConfigError } from '../config/mistakes.ts';
 import { EndSignals } from './end-signals.ts';
+import { etcdVersion } from './etcd-command.ts';
 import { LocalCluster } from './local-cluster.ts';
 import { directorySettings, givenSettings, type LocalFlags } from './local-settings.ts';
 import { overview } from './overview.ts';
 import { waitUntilReady } from './readiness.ts';
 import { reasonOf } from './reason.ts';
 import { redisServerVersion } from './redis-command.ts';
+import { rolesOf } from './roles.ts';
 import { lockDirectory, unlockDirectory } from './run-record.ts';
 
 /**
@@ -21,6 +23,8 @@ export interface UpOptions extends LocalFlags {
   readonly dir: string;
   /** A person's own settings file, instead of the directory's. */
   readonly config?: string | undefined;
+  /** Switch the nodes' default user off. */
+  readonly closed?: boolean | undefined;
   /** Start nodes that have ended again, empty, after a second. */
   readonly respawn?: boolean | undefined;
 }
@@ -39,17 +43,20 @@ export async function runUp(options: UpOptions): Promise<number> {
     takeDirectory(directory, lock);
     locked = true;
     const config = settingsOf(directory, options);
-    const primaries = primariesOf(config);
-    const running = new LocalCluster({ config, directory, respawn: options.respawn === true, primaries }, say);
+    const roles = rolesOf(config, directory);
+    if (roles.etcd.length > 0) await etcdVersion();
+    const running = new LocalCluster({ config, directory, roles, respawn: options.respawn === true }, say);
     cluster = running;
     signals.onSecond(() => running.kill());
-    const start = running.start().then(() => waitUntilReady(config, () => over || signals.received, say));
+    const awaited = { proxy: config.proxy, supervisors: roles.supervisors, view: running.view };
+    const start = running.start().then(() => waitUntilReady(awaited, () => over || signals.received, say));
     // Ended in between, it may fail in any way: that is no news.
     start.catch(() => undefined);
     await Promise.race([start, signals.first, running.failure]);
     if (!signals.received) {
       running.settled();
-      process.stdout.write(overview({ config, directory, redisVersion, primaries, pids: running.pids }));
+      const { pids, view } = running;
+      process.stdout.write(overview({ config, directory, redisVersion, roles, view, pids }));
       await signals.first;
     }
     return 0;
@@ -98,17 +105,12 @@ function takeDirectory(directory: string, lock: string): void {
 }
 
 function settingsOf(directory: string, options: UpOptions): Config {
-  const { dir, config: file, respawn, ...flags } = options;
-  const config = file === undefined ? directorySettings(directory, flags) : givenSettings(file, flags);
+  const { dir, config: file, respawn, closed = false, ...flags } = options;
+  const config = file === undefined ? directorySettings(directory, flags, closed) : givenSettings(file, flags, closed);
   if (config.nodeAccess.tls !== null) {
     throw new EnvironmentError(
       `${config.file}: nodeAccess.tls: \`up\` starts nodes without TLS; take it out for a local cluster`,
     );
   }
   return config;
-}
-
-/** Roles are fixed: the first node of a shard is its primary. */
-function primariesOf(config: Config): ReadonlyMap<string, string> {
-  return new Map(config.shards.map(shard => [shard.name, shard.nodes[0] as string]));
 }

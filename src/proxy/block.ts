@@ -1,7 +1,8 @@
 import type { BufferPool } from '../base/buffer-pool.ts';
-import type { CommandRow } from '../commands/row.ts';
+import { type CommandRow, Effect } from '../commands/row.ts';
 import type { Arguments } from '../resp/arguments.ts';
 import type { Client } from './client.ts';
+import { strictest, type Terms } from './rules.ts';
 
 /**
  * The commands of one client between MULTI and EXEC.
@@ -16,8 +17,21 @@ export class Transaction {
   split = false;
   /** The block selects a database: it runs on a connection of its own. */
   selects = false;
+  /** The strictest terms of its commands; null: none has come. */
+  terms: Terms | null = null;
+  /** The most that any of its commands does to the data: one of `Effect`. */
+  effect: number = Effect.None;
+  /** One of its commands is a write in Redis's sense, which a lack of copies forbids. */
+  changer: CommandRow | null = null;
   /** Bytes of its commands, which count as held by the proxy. */
   bytes = 0;
+
+  /** Takes the terms of one more command; a block is one write, so all of it goes by the strictest. */
+  take(row: CommandRow, terms: Terms): void {
+    this.terms = this.terms === null ? terms : strictest(this.terms, terms);
+    this.effect = Math.max(this.effect, row.effect);
+    if (row.changesData) this.changer = row;
+  }
 
   spoil(): void {
     this.spoiled = true;

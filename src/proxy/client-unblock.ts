@@ -5,6 +5,7 @@ import type { Lane } from '../upstream/lane.ts';
 import { acquireRequest, type ReplyReceiver, type Request, releaseRequest } from '../upstream/request.ts';
 import { integerArgument, wordArgument } from './argument-values.ts';
 import type { Client } from './client.ts';
+import { UNCONFIRMED } from './commitment.ts';
 import { Verdict } from './forward.ts';
 import { Gather } from './gather.ts';
 import { answer, answerError, answerSubcommandError, NOT_AN_INTEGER } from './local-answer.ts';
@@ -53,10 +54,18 @@ function blockedLanes(target: Client | undefined): readonly BlockedLane[] {
   return lanes.filter(({ lane }) => lane.clientId !== 0 && lane.pending > 0);
 }
 
-function sendUnblock(proxy: Proxy, blocked: BlockedLane, mode: string, receiver: ReplyReceiver, tag: number): void {
+/** Tells a node to let a connection's wait go; its word goes to `receiver`. */
+export function sendUnblock(
+  proxy: Proxy,
+  blocked: BlockedLane,
+  mode: string,
+  receiver: ReplyReceiver,
+  tag: number,
+): void {
   const bytes = encodeCommand(['CLIENT', 'UNBLOCK', blocked.lane.clientId, mode]);
   const request = acquireRequest(receiver, null, true, proxy.nowMs);
   request.tag = tag;
+  request.confirm = UNCONFIRMED;
   proxy.shards[blocked.shard]?.lane(0, 2).send(request, bytes, 0, bytes.length);
 }
 
@@ -66,7 +75,8 @@ function mergeUnblocked(gather: Gather): void {
   gather.client.fulfil(gather.slot, one ?? gather.error ?? SHARED.zero);
 }
 
-const IGNORED: ReplyReceiver = {
+/** Takes the word of a node that nobody waits for. */
+export const IGNORED: ReplyReceiver = {
   onReply(request: Request, _bytes: Buffer, _from: number, _to: number, last: boolean): void {
     if (last) releaseRequest(request);
   },

@@ -2,7 +2,8 @@ import { type BufferPool, LARGEST_BYTES } from '../base/buffer-pool.ts';
 import { Fifo } from '../base/fifo.ts';
 import type { Protocol } from '../resp/protocol.ts';
 import type { ClientCells } from '../telemetry/proxy-cells.ts';
-import { copyBytes, type Lane } from '../upstream/lane.ts';
+import { copyBytes } from '../upstream/copy-bytes.ts';
+import type { Lane } from '../upstream/lane.ts';
 import {
   abandonRequest,
   acquireRequest,
@@ -62,6 +63,11 @@ export class Client implements ReplyReceiver, Origin {
   lastCommand = '';
   lastActiveMs = 0;
   commands = 0;
+
+  /** Reads that a copy has yet to answer: while there are any, nothing is sent to a primary. */
+  copyReads = 0;
+  /** Shards to which it wrote something that no copy is known to have; null until the first. */
+  unconfirmed: Set<unknown> | null = null;
 
   /** Bytes of replies that wait for those of earlier commands. */
   keptBytes = 0;
@@ -370,6 +376,8 @@ export interface Borrowed {
   readonly lane: Lane;
   readonly shard: number;
   cancel(): void;
+  /** Its connection is about to be left for another one: what waits on the node is let go and begun again there. */
+  leave?(): void;
 }
 
 /** CLIENT REPLY: whether replies are wanted. */

@@ -1,5 +1,6 @@
 import type { ProxyConfig } from '../config/config.ts';
 import type { Arguments } from '../resp/arguments.ts';
+import { elementsOf } from '../resp/elements.ts';
 import { bulk } from '../resp/encoder.ts';
 import { CR, MINUS } from '../resp/protocol.ts';
 import { decodeReply, textOf } from '../resp/reply-value.ts';
@@ -10,7 +11,6 @@ import { Gather } from './gather.ts';
 import type { Proxy } from './proxy.ts';
 import { DATABASES } from './shard.ts';
 import { reachableShard } from './shard-choice.ts';
-import { elementsOf } from './transaction.ts';
 
 /**
  * CONFIG GET: what a node answers, with the proxy's own values where the proxy decides and not the node.

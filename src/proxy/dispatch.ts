@@ -7,6 +7,7 @@ import { error } from '../resp/encoder.ts';
 import { endBlock } from './block.ts';
 import { type Client, ReplyMode } from './client.ts';
 import { answerConnection } from './connection-commands.ts';
+import { suitsCopies } from './copy-reads.ts';
 import { sendEverywhere } from './everywhere.ts';
 import { beginBlocking, dropWatch, refuseWatchInMulti, sendUnwatch, sendWatch } from './exclusive.ts';
 import { CROSSSLOT, denied } from './failures.ts';
@@ -52,8 +53,7 @@ export function dispatch(proxy: Proxy, client: Client, args: Arguments): Verdict
   ) {
     const key = row.singleKeyAt;
     const owner = proxy.ring.ownerOf(args.bytes, args.starts[key] as number, args.lengths[key] as number);
-    forward(proxy, client, row, args, proxy.shards[owner] as Shard);
-    return Verdict.Done;
+    return forward(proxy, client, row, args, proxy.shards[owner] as Shard);
   }
   const { replyMode } = client;
   const verdict = dispatchSlow(proxy, client, args, row);
@@ -105,6 +105,8 @@ function refuseArity(proxy: Proxy, client: Client, row: CommandRow): Verdict {
 }
 
 function carryOut(proxy: Proxy, client: Client, row: CommandRow, args: Arguments): Verdict {
+  // What copies owe an answer to came first; only reads that may go to copies as well know how to follow it.
+  if (client.copyReads > 0 && row.route !== Route.Connection && !suitsCopies(row)) return Verdict.Defer;
   switch (row.route) {
     case Route.Forward:
     case Route.ShardPublish:
@@ -116,8 +118,7 @@ function carryOut(proxy: Proxy, client: Client, row: CommandRow, args: Arguments
     case Route.Blocking:
       return blocks(row, args) ? blockByKeys(proxy, client, row, args) : forwardByKeys(proxy, client, row, args);
     case Route.AnyNode:
-      forward(proxy, client, row, args, anyShard(proxy));
-      return Verdict.Done;
+      return forward(proxy, client, row, args, anyShard(proxy));
     case Route.Publish:
       return publish(proxy, client, row, args);
     case Route.Everywhere:
@@ -150,17 +151,14 @@ function carryOut(proxy: Proxy, client: Client, row: CommandRow, args: Arguments
 function splitByKeys(proxy: Proxy, client: Client, row: CommandRow, args: Arguments): Verdict {
   const owner = ownerOfKeys(proxy, row, args);
   if (owner !== KEYS_APART) {
-    forward(proxy, client, row, args, owner < 0 ? anyShard(proxy) : (proxy.shards[owner] as Shard));
-    return Verdict.Done;
+    return forward(proxy, client, row, args, owner < 0 ? anyShard(proxy) : (proxy.shards[owner] as Shard));
   }
+  if (client.copyReads > 0) return Verdict.Defer;
   if (row.step > 1 && (args.count - 1) % row.step !== 0) return refuse(proxy, client, error(wrongArityError(row)));
   if (!proxy.pool.admitsSmall()) {
-    refuseOverload(proxy, client, 'heldBytes');
-    return Verdict.Done;
+    return refuseOverload(proxy, client, 'heldBytes');
   }
-  proxy.metrics.commands.split += 1;
-  sendSplit(client, row, args, KEYS, owners, proxy.shards, proxy.nowMs);
-  return Verdict.Done;
+  return sendSplit(proxy, client, row, args, KEYS, owners);
 }
 
 function forwardSort(proxy: Proxy, client: Client, row: CommandRow, args: Arguments): Verdict {
@@ -196,8 +194,7 @@ function publish(proxy: Proxy, client: Client, row: CommandRow, args: Arguments)
   if (client.inFlight > 0 && !continues && proxy.shards.length > 1) return Verdict.Defer;
   client.publishedTo = owner;
   client.publishedAs = client.commands;
-  forward(proxy, client, row, args, proxy.shards[owner] as Shard);
-  return Verdict.Done;
+  return forward(proxy, client, row, args, proxy.shards[owner] as Shard);
 }
 
 function isDenied(proxy: Proxy, row: CommandRow): boolean {

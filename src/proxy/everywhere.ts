@@ -1,11 +1,12 @@
-import type { CommandRow } from '../commands/row.ts';
+import { type CommandRow, Effect } from '../commands/row.ts';
 import type { Arguments } from '../resp/arguments.ts';
 import { encodeCommand, nil } from '../resp/encoder.ts';
 import { CR, SHARED } from '../resp/protocol.ts';
 import { acquireRequest } from '../upstream/request.ts';
 import type { Client } from './client.ts';
+import { bind, refusalOfWrite } from './commitment.ts';
 import { overloaded } from './failures.ts';
-import { anyShard, forward, Verdict } from './forward.ts';
+import { anyShard, forward, refuse, Verdict } from './forward.ts';
 import { Gather } from './gather.ts';
 import type { Proxy } from './proxy.ts';
 import type { Shard } from './shard.ts';
@@ -18,26 +19,37 @@ import { mergeOk, mergeSum } from './split.ts';
  */
 export function sendEverywhere(proxy: Proxy, client: Client, row: CommandRow, args: Arguments): Verdict {
   if (proxy.shards.length === 1) {
-    forward(proxy, client, row, args, anyShard(proxy));
-    return Verdict.Done;
+    return forward(proxy, client, row, args, anyShard(proxy));
+  }
+  const { general } = proxy.rules;
+  if (general.minimumCopies > 1) {
+    for (const shard of proxy.shards) {
+      const refusal = refusalOfWrite(row, general, shard);
+      if (refusal !== null) return refuse(proxy, client, refusal);
+    }
   }
   if (row.name === 'randomkey') return sendRandomKey(proxy, client);
   const merge = row.name === 'keys' ? mergeArrays : row.name === 'dbsize' ? mergeSum : mergeOk;
-  toEveryShard(proxy, client, args.bytes.subarray(args.from, args.to), row.isWrite, merge);
+  toEveryShard(proxy, client, args.bytes.subarray(args.from, args.to), row.isWrite, merge, row.effect);
   return Verdict.Done;
 }
 
-/** Sends the same bytes to every shard; the merged reply takes the client's next place in line. */
+/**
+ * Sends the same bytes to every shard; the merged reply takes the client's next place in line.
+ *
+ * `isWrite`: it must not be repeated when a connection is lost; `effect`: what the reply waits for.
+ */
 export function toEveryShard(
   proxy: Proxy,
   client: Client,
   bytes: Buffer,
   isWrite: boolean,
   merge: (gather: Gather) => void,
+  effect: number = Effect.None,
 ): void {
   const gather = new Gather(client, client.reserve(), merge);
   proxy.metrics.commands.split += 1;
-  sendParts(proxy, gather, proxy.shards, bytes, isWrite);
+  sendParts(proxy, gather, proxy.shards, bytes, isWrite, effect);
 }
 
 /** Sends the same bytes to each of these shards as one part of the gathering each. */
@@ -47,6 +59,7 @@ export function sendParts(
   shards: readonly Shard[],
   bytes: Buffer,
   isWrite: boolean,
+  effect: number = Effect.None,
 ): void {
   const { client } = gather;
   for (const _ of shards) gather.addPart();
@@ -59,6 +72,7 @@ export function sendParts(
     }
     const request = acquireRequest(gather, client, isWrite, proxy.nowMs);
     request.tag = tag;
+    bind(request, proxy, client, effect, proxy.rules.general, shard);
     lane.send(request, bytes, 0, bytes.length);
   });
 }
@@ -99,7 +113,7 @@ function sendRandomKey(proxy: Proxy, client: Client): Verdict {
     });
     if (index < 0 || client.gone) return answer(nil(client.protocol));
     const drawn = new Gather(client, slot, one => answer(one.parts[0] as Buffer));
-    sendParts(proxy, drawn, [proxy.shards[index] as Shard], RANDOMKEY, false);
+    sendParts(proxy, drawn, [proxy.shards[index] as Shard], RANDOMKEY, false, Effect.Read);
   };
   sendParts(proxy, new Gather(client, slot, draw), proxy.shards, DBSIZE, false);
   return Verdict.Done;

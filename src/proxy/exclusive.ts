@@ -6,6 +6,8 @@ import { MINUS, SHARED } from '../resp/protocol.ts';
 import type { Lane } from '../upstream/lane.ts';
 import { acquireRequest, Failure, type ReplyReceiver, type Request, releaseRequest } from '../upstream/request.ts';
 import type { Borrowed, Client, Watch } from './client.ts';
+import { IGNORED, sendUnblock } from './client-unblock.ts';
+import { bind, refusalOfWrite, termsOf, UNCONFIRMED } from './commitment.ts';
 import { failureReply, overloaded } from './failures.ts';
 import { refuse, Verdict } from './forward.ts';
 import type { Proxy } from './proxy.ts';
@@ -20,6 +22,8 @@ import type { Shard } from './shard.ts';
 
 /** BLPOP and its kin. The caller has made sure that nothing of this client is in flight. */
 export function beginBlocking(proxy: Proxy, client: Client, row: CommandRow, args: Arguments, shard: Shard): Verdict {
+  const refusal = refusalOfWrite(row, termsOf(proxy, row, args), shard);
+  if (refusal !== null) return refuse(proxy, client, refusal);
   const lane = shard.borrow(client.database, client.protocol);
   if (lane === null) {
     proxy.metrics.overloaded.exclusive += 1;
@@ -34,10 +38,14 @@ export function beginBlocking(proxy: Proxy, client: Client, row: CommandRow, arg
 /**
  * One command that waits on a node, until it is answered, its client leaves, or its connection is lost.
  *
- * Lost while it waited, or told by its node that it is primary no more, it is begun again with the time that is left,
- * as clients do by themselves with one Redis (ioredis resends what blocks). An element that was handed out in the very
- * moment in which the connection broke is then lost to this client; to end every wait with an error at every failover
- * would be worse.
+ * It is begun again on another connection, with the time that is left, whenever it is certain that it took nothing:
+ *
+ *   the epoch ends           its node is asked to let it go, and answers nil: nobody was served
+ *   the node is demoted      the node says so, to everybody who waits there
+ *   the connection breaks    the next primary's history shows that nothing of it can have survived, or it only reads
+ *
+ * Otherwise an element may have been handed out in the moment in which the connection broke, and the client is told that
+ * nobody knows (rule R1).
  */
 class BlockedCommand implements ReplyReceiver {
   lane: Lane;
@@ -49,6 +57,10 @@ class BlockedCommand implements ReplyReceiver {
   readonly #slot: Request;
   readonly #begunMs: number;
   #sentMs = 0;
+  /** The node was asked to let it go, because the connection is about to be left. */
+  #leaving = false;
+  /** What was on its way over a connection that never stood is begun anew; its failure is nobody's concern. */
+  #changing = false;
   /** How many times in a row the connection was lost soon after sending. */
   #quickEnds = 0;
   /** How long it may wait; 0: for ever, or not a number (the node will say so). */
@@ -81,9 +93,27 @@ class BlockedCommand implements ReplyReceiver {
     this.#shard.giveBack(this.lane, false);
   }
 
+  /** The connection is about to be left: the node is asked to let the wait go, so that it can be begun on another. */
+  leave(): void {
+    if (this.#leaving || this.#slot.started) return;
+    if (this.lane.clientId === 0) {
+      // Nothing was sent yet.
+      if (this.#beginAgain()) return;
+      this.#client.onFailure(this.#slot, Failure.Overloaded, 'proxy.limits.exclusive is reached');
+      this.#end(false);
+      return;
+    }
+    // Held back until another connection stands, the word could meet somebody else's wait there. Without it the wait is
+    // lost with its connection, and judged as such.
+    if (!this.#shard.lane(0, 2).ready) return;
+    this.#leaving = true;
+    sendUnblock(this.#proxy, { lane: this.lane, shard: this.shard }, 'timeout', IGNORED, 0);
+  }
+
   onReply(request: Request, bytes: Buffer, from: number, to: number, last: boolean): void {
-    if (last && !this.#slot.started && isDemotion(bytes, from, to)) {
-      // The node is primary no more and has served nobody who waited: nothing is lost by waiting elsewhere.
+    const isLetGo = isDemotion(bytes, from, to) || (this.#leaving && isNil(bytes, from, to));
+    if (last && !this.#slot.started && isLetGo) {
+      // The node has served nobody who waited: nothing is lost by waiting elsewhere.
       releaseRequest(request);
       if (this.#client.gone || this.#beginAgain()) return;
       this.#client.fulfil(this.#slot, Buffer.from(bytes.subarray(from, to)));
@@ -101,9 +131,9 @@ class BlockedCommand implements ReplyReceiver {
 
   onFailure(request: Request, failure: Failure, detail: string): void {
     releaseRequest(request);
-    if (this.#client.gone) return;
-    const lost = failure === Failure.Uncertain || failure === Failure.ReadLost;
-    if (lost && !this.#slot.started && !this.#breaksAtOnce() && this.#beginAgain()) return;
+    if (this.#client.gone || this.#changing) return;
+    const tookNothing = failure === Failure.Gone || failure === Failure.ReadLost;
+    if (tookNothing && !this.#slot.started && !this.#breaksAtOnce() && this.#beginAgain()) return;
     this.#client.onFailure(this.#slot, failure, detail);
     this.#end(false);
   }
@@ -119,11 +149,22 @@ class BlockedCommand implements ReplyReceiver {
     this.lane.patienceMs = waitMs === 0 ? Number.POSITIVE_INFINITY : waitMs + this.#proxy.config.proxy.timeoutMs;
     this.#client.borrowed = this;
     const request = acquireRequest(this, this.#client, this.#row.isWrite, this.#proxy.nowMs);
+    bind(
+      request,
+      this.#proxy,
+      this.#client,
+      this.#row.effect,
+      termsOf(this.#proxy, this.#row, this.#args),
+      this.#shard,
+    );
     this.lane.send(request, bytes, 0, bytes.length);
   }
 
   #beginAgain(): boolean {
+    this.#leaving = false;
+    this.#changing = true;
     this.#shard.giveBack(this.lane, false);
+    this.#changing = false;
     const lane = this.#shard.borrow(this.#client.database, this.#client.protocol);
     if (lane === null) return false;
     this.lane = lane;
@@ -144,6 +185,14 @@ class BlockedCommand implements ReplyReceiver {
     this.#client.release();
   }
 }
+
+/** What ends a wait in which nobody was served, in either protocol. */
+function isNil(bytes: Buffer, from: number, to: number): boolean {
+  const text = to - from <= NIL_BYTES ? bytes.toString('latin1', from, to) : '';
+  return text === '*-1\r\n' || text === '$-1\r\n' || text === '_\r\n';
+}
+
+const NIL_BYTES = 5;
 
 const QUICK_MS = 1000;
 const MOST_QUICK_ENDS = 5;
@@ -223,7 +272,9 @@ export function sendWatch(proxy: Proxy, client: Client, args: Arguments, shard: 
       client.release();
     },
   };
-  lane.send(acquireRequest(receiver, client, true, proxy.nowMs), args.bytes, args.from, args.to);
+  const request = acquireRequest(receiver, client, true, proxy.nowMs);
+  request.confirm = UNCONFIRMED;
+  lane.send(request, args.bytes, args.from, args.to);
   return Verdict.Done;
 }
 

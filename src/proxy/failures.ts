@@ -19,11 +19,21 @@ export function failureReply(failure: Failure, detail: string): Buffer {
       return error(
         `UNCERTAIN the read was lost, and a later write of this client may have been applied, so it is not repeated: ${detail}`,
       );
+    case Failure.Gone:
+      return error(`CLUSTERDOWN the connection to the primary was lost, nothing was applied: ${detail}`);
     case Failure.Closing:
       return error(`CLUSTERDOWN the proxy is closing, nothing was applied: ${detail}`);
     default:
       return unreachable(failure);
   }
+}
+
+/** `-NOREPLICAS` for a shard that has fewer copies than its writes want. */
+export function tooFewCopies(shard: string, copies: number, minimum: number): Buffer {
+  return error(
+    `NOREPLICAS Not enough good replicas to write. Nothing was applied: shard ${shard} has ${copies} ` +
+      `${copies === 1 ? 'copy' : 'copies'} in sync, writes.minimumCopies is ${minimum}`,
+  );
 }
 
 export const CROSSSLOT = error(

@@ -6,8 +6,11 @@ import type { Arguments } from '../resp/arguments.ts';
 import { LARGE_BYTES } from '../resp/command-decoder.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { Client } from './client.ts';
+import { bind, refusalOfWrite, termsOf } from './commitment.ts';
+import { copyLane, sendToCopy } from './copy-reads.ts';
 import { CROSSSLOT, overloaded } from './failures.ts';
 import type { Proxy } from './proxy.ts';
+import { ReadFrom } from './rules.ts';
 import type { Shard } from './shard.ts';
 
 /**
@@ -21,21 +24,44 @@ export const Verdict = {
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 
-/** Sends the command to a shard, byte for byte. */
-export function forward(proxy: Proxy, client: Client, row: CommandRow, args: Arguments, shard: Shard): void {
+/**
+ * Sends the command to a shard, byte for byte: to its primary, or where its terms allow it to a copy.
+ *
+ * `Defer`: a copy owes this client answers, and this command is the primary's.
+ */
+export function forward(proxy: Proxy, client: Client, row: CommandRow, args: Arguments, shard: Shard): Verdict {
+  const terms = proxy.rules.uniform ?? termsOf(proxy, row, args);
+  if (terms.readFrom !== ReadFrom.Primary) {
+    const copy = copyLane(proxy, client, row, terms, shard);
+    if (copy !== null && proxy.pool.admitsSmall()) {
+      proxy.metrics.commands.read += 1;
+      sendToCopy(proxy, client, args, shard, copy);
+      return Verdict.Done;
+    }
+  }
+  if (client.copyReads > 0) return Verdict.Defer;
+  if (terms.minimumCopies > 1) {
+    const refusal = refusalOfWrite(row, terms, shard);
+    if (refusal !== null) return refuse(proxy, client, refusal);
+  }
   const lane = shard.lane(client.database, client.protocol);
   if (lane.full) return refuseOverload(proxy, client, 'laneQueue');
   if (!proxy.pool.admitsSmall() || isCrowded(proxy, lane)) return refuseOverload(proxy, client, 'heldBytes');
   if (row.isWrite) proxy.metrics.commands.write += 1;
   else proxy.metrics.commands.read += 1;
   const request = client.request(row.isWrite, proxy.nowMs);
+  bind(request, proxy, client, row.effect, terms, shard);
   const length = args.to - args.from;
   if (length > LARGE_BYTES) {
     const { from, to } = args;
     const owned = client.port.takeOwned();
-    if (owned !== null) return lane.sendOwned(request, owned, from, to);
+    if (owned !== null) {
+      lane.sendOwned(request, owned, from, to);
+      return Verdict.Done;
+    }
   }
   lane.send(request, args.bytes, args.from, args.to);
+  return Verdict.Done;
 }
 
 /** A shard that is away may hold half of what may be held in all: the others need the rest. */
@@ -53,9 +79,9 @@ export function refuse(proxy: Proxy, client: Client, reply: Buffer): Verdict {
 }
 
 /** Answers that a bound is reached, and counts it. */
-export function refuseOverload(proxy: Proxy, client: Client, bound: 'laneQueue' | 'heldBytes'): void {
+export function refuseOverload(proxy: Proxy, client: Client, bound: 'laneQueue' | 'heldBytes'): Verdict {
   proxy.metrics.overloaded[bound] += 1;
-  refuse(proxy, client, overloaded(`proxy.limits.${bound}`));
+  return refuse(proxy, client, overloaded(`proxy.limits.${bound}`));
 }
 
 /** Index of the shard that owns all keys of the command; a negative code otherwise. Leaves the keys in `KEYS`. */
@@ -97,8 +123,7 @@ export function anyShard(proxy: Proxy): Shard {
 export function forwardByKeys(proxy: Proxy, client: Client, row: CommandRow, args: Arguments): Verdict {
   const owner = ownerOfKeys(proxy, row, args);
   if (owner === KEYS_APART) return refuse(proxy, client, CROSSSLOT);
-  forward(proxy, client, row, args, owner < 0 ? anyShard(proxy) : (proxy.shards[owner] as Shard));
-  return Verdict.Done;
+  return forward(proxy, client, row, args, owner < 0 ? anyShard(proxy) : (proxy.shards[owner] as Shard));
 }
 
 /** Whether a BY or GET pattern of SORT may look up keys of another shard. */

@@ -1,3 +1,4 @@
+import { Effect } from '../commands/row.ts';
 import type { Arguments } from '../resp/arguments.ts';
 import { encodeCommand, error } from '../resp/encoder.ts';
 import { MINUS } from '../resp/protocol.ts';
@@ -22,7 +23,7 @@ export function sendFunctionLoad(proxy: Proxy, client: Client, args: Arguments):
   const { shards } = proxy;
   // What this client sends next may load the library anew, and that must not be undone.
   client.held = true;
-  toEveryShard(proxy, client, args.bytes.subarray(args.from, args.to), true, gather => {
+  const take = (gather: Gather): void => {
     const { parts } = gather;
     const loaded = shards.filter((_, tag) => !isError(parts[tag]));
     if (loaded.length === 0 || loaded.length === shards.length) {
@@ -32,8 +33,9 @@ export function sendFunctionLoad(proxy: Proxy, client: Client, args: Arguments):
     if (replaces || parts.some(isPresent)) return answerHalf(gather, shards, KEPT);
     const library = textOf(decodeReply(parts.find(part => !isError(part)) as Buffer));
     const undo = new Gather(client, gather.slot, one => answerHalf(gather, shards, one.error === null ? UNDONE : KEPT));
-    sendParts(proxy, undo, loaded, encodeCommand(['FUNCTION', 'DELETE', library]), true);
-  });
+    sendParts(proxy, undo, loaded, encodeCommand(['FUNCTION', 'DELETE', library]), true, Effect.Write);
+  };
+  toEveryShard(proxy, client, args.bytes.subarray(args.from, args.to), true, take, Effect.Write);
   return Verdict.Done;
 }
 

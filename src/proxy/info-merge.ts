@@ -72,10 +72,10 @@ function mergeSection(title: string, parts: readonly InfoSection[]): InfoSection
   if (title === 'Server') return new Map(first);
   const merged: InfoSection = new Map();
   for (const name of new Set(parts.flatMap(part => [...part.keys()]))) {
+    // The replicas behind the proxy are not for clients to talk to.
     if (REPLICA.test(name)) continue;
     const values = parts.flatMap(part => part.get(name) ?? []);
     merged.set(name, mergeField(title, name, values));
-    if (name === 'connected_slaves') addReplicas(merged, parts);
   }
   if (title === 'Memory') deriveMemory(merged);
   return title === 'Keyspace' ? sortedByNumber(merged) : merged;
@@ -123,12 +123,6 @@ function mergePercentiles(values: readonly string[]): string {
   const all = values.map(parsePairs);
   const names = [...(all[0]?.keys() ?? [])];
   return names.map(name => `${name}=${Math.max(...all.map(one => one.get(name) ?? 0)).toFixed(3)}`).join(',');
-}
-
-/** `slave0:…`, `slave1:…`: the replicas of all shards, numbered through. */
-function addReplicas(merged: InfoSection, parts: readonly InfoSection[]): void {
-  const lines = parts.flatMap(part => [...part].filter(([name]) => REPLICA.test(name)));
-  lines.forEach(([, value], index) => void merged.set(`slave${index}`, value));
 }
 
 /** What follows from other fields: ratios and the forms that people read. */

@@ -70,6 +70,7 @@ function composeInfo(proxy: Proxy, wanted: Wanted, texts: InfoSections[], heard:
     if (present !== undefined) for (const [name, value] of fields) present.set(name, value);
     else if (texts.length === 0 && wanted.has(title)) sections.set(title, fields);
   }
+  hideMark(sections.get('Memory'));
   addOwnErrors(proxy, sections.get('Errorstats'));
   if (wanted.has('ringside')) sections.set('Ringside', ringsideFields(proxy, heard));
   return formatInfo(sections);
@@ -83,7 +84,9 @@ function ownFields(proxy: Proxy): InfoSections {
   ]);
   const { accepted, refused } = proxy.metrics.clients;
   sections.set('Stats', fieldsOf({ total_connections_received: accepted, rejected_connections: refused }));
-  sections.set('Replication', fieldsOf({ role: 'master' }));
+  // As many as WAIT can answer. Which they are is not for clients to know, as in ROLE.
+  const replicas = Math.min(...proxy.shards.map(shard => shard.copies - 1));
+  sections.set('Replication', fieldsOf({ role: 'master', connected_slaves: replicas }));
   sections.set('Cluster', fieldsOf({ cluster_enabled: 0 }));
   return sections;
 }
@@ -125,6 +128,14 @@ function clientFields(proxy: Proxy): InfoSection {
     tracking_clients: 0,
     clients_in_timeout_table: 0,
   });
+}
+
+/** Every shard that serves carries the mark, a library with one function, which clients are not to know of. */
+function hideMark(section: InfoSection | undefined): void {
+  for (const name of ['number_of_functions', 'number_of_libraries']) {
+    const count = section?.get(name);
+    if (count !== undefined) section?.set(name, String(Math.max(0, Number(count) - 1)));
+  }
 }
 
 /** Errors that the proxy answered without asking a node. */

@@ -41,7 +41,7 @@ function optionsOk(row: CommandRow, args: Arguments): boolean {
 }
 
 /** A command that the proxy has made, as the decoder would have found it. */
-function argumentsOf(words: readonly (string | Buffer)[]): Arguments {
+export function argumentsOf(words: readonly (string | Buffer)[]): Arguments {
   const args = new Arguments(words.length);
   args.bytes = encodeCommand(words);
   args.count = words.length;

@@ -7,14 +7,16 @@ import type { Config } from '../config/config.ts';
 import { murmur3 } from '../ring/hash.ts';
 import { createRing, type Ring } from '../ring/ring.ts';
 import type { ProxyMetrics } from '../telemetry/proxy-cells.ts';
-import type { Topology, TopologyNode, TopologyShard } from '../topology/snapshot.ts';
+import type { Topology, TopologyShard } from '../topology/snapshot.ts';
 import { Failure } from '../upstream/request.ts';
 import type { Secure } from '../upstream/secure.ts';
 import { endBlock } from './block.ts';
 import type { Client } from './client.ts';
 import { learnCommands } from './learn-commands.ts';
+import { Rules } from './rules.ts';
 import { ScriptCache } from './script-cache.ts';
-import { type PrimaryAddress, Shard, type ShardSettings, type ShardTiming } from './shard.ts';
+import { Shard, type ShardSettings, type ShardTiming } from './shard.ts';
+import { stateOf } from './shard-state.ts';
 import { Slowlog } from './slowlog.ts';
 import { SubscriptionHub } from './subscriptions.ts';
 
@@ -43,6 +45,8 @@ export class Proxy {
   readonly slowlog: Slowlog;
   readonly subscriptions: SubscriptionHub;
   readonly startedWallMs = Date.now();
+  /** What clients were promised for their keys. */
+  rules: Rules;
   ring: Ring;
   /** A number, 32 bits without sign, that is another one wherever keys have other owners. */
   ringHash: number;
@@ -68,6 +72,7 @@ export class Proxy {
     this.ringHash = hashOf(describeRing(topology));
     this.limits = { ...config.proxy.limits };
     this.config = this.#withLimits(config);
+    this.rules = new Rules(config);
     this.subscriptions = new SubscriptionHub(this);
     this.shards = topology.shards.map((shard, index) => this.#createShard(shard, index, topology));
     metrics.topology.version = topology.version;
@@ -102,7 +107,7 @@ export class Proxy {
     this.metrics.topology.version = topology.version;
     if (describeRing(before) === describeRing(topology)) {
       topology.shards.forEach((shard, index) => {
-        (this.shards[index] as Shard).follow(primaryAddress(shard, topology.nodes));
+        (this.shards[index] as Shard).follow(stateOf(shard, topology));
       });
       return;
     }
@@ -118,7 +123,7 @@ export class Proxy {
     this.ringHash = hashOf(describeRing(topology));
     this.#forgetOwners();
     topology.shards.forEach((shard, index) => {
-      (this.shards[index] as Shard).follow(primaryAddress(shard, topology.nodes));
+      (this.shards[index] as Shard).follow(stateOf(shard, topology));
     });
     for (const shard of old.values()) {
       shard.close();
@@ -138,6 +143,7 @@ export class Proxy {
   /** Takes settings that may change while running. */
   reconfigure(config: Config): void {
     this.config = this.#withLimits(config);
+    this.rules = new Rules(config);
     for (const shard of this.shards) shard.reconfigure(this.#timing());
     this.pool.boundBytes = config.proxy.limits.heldBytes;
     this.slowlog.settings = config.proxy.slowlog;
@@ -203,7 +209,8 @@ export class Proxy {
 
   #timing(): ShardTiming {
     const { connectMs, holdMs, timeoutMs, limits } = this.config.proxy;
-    return { connectMs, holdMs, timeoutMs, queueBound: limits.laneQueue, exclusiveBound: limits.exclusive };
+    const writeMs = this.config.writes.timeoutMs;
+    return { connectMs, holdMs, timeoutMs, writeMs, queueBound: limits.laneQueue, exclusiveBound: limits.exclusive };
   }
 
   #takeLimits(): void {
@@ -218,24 +225,24 @@ export class Proxy {
   }
 
   #createShard(shard: TopologyShard, index: number, topology: Topology): Shard {
-    const { nodeAccess } = this.config;
     const settings: ShardSettings = {
       pool: this.pool,
       secure: this.#secure,
-      username: nodeAccess.username,
-      password: nodeAccess.password,
+      secret: this.config.secret,
       ...this.#timing(),
       random: this.#random,
       onState: one => this.#onShardState(one),
+      onLeaving: one => this.#letGo(one),
       onMoved: one => this.subscriptions.onMoved(one),
     };
-    return new Shard(
-      shard.name,
-      index,
-      primaryAddress(shard, topology.nodes),
-      settings,
-      this.metrics.shard(shard.name),
-    );
+    return new Shard(shard.name, index, stateOf(shard, topology), settings, this.metrics.shard(shard.name));
+  }
+
+  /** Who waits on connections of this shard that are about to be left begins anew on others. */
+  #letGo(shard: Shard): void {
+    for (const { borrowed } of this.clients.values()) {
+      if (borrowed !== null && borrowed.shard === shard.index) borrowed.leave?.();
+    }
   }
 
   /** A primary was logged in to: what it runs, and which commands it knows, is what clients are told. */
@@ -266,11 +273,6 @@ export class Proxy {
 
 /** The longest that a timer can be set. */
 const MOST_TIMER_MS = 2 ** 31 - 1;
-
-function primaryAddress(shard: TopologyShard, nodes: readonly TopologyNode[]): PrimaryAddress {
-  const node = nodes.find(one => one.id === shard.primary) as TopologyNode;
-  return { nodeId: node.id, host: node.host, port: node.port, runId: node.runId };
-}
 
 /** All that decides which shard owns a key. */
 function describeRing(topology: Topology): string {

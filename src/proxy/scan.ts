@@ -1,4 +1,6 @@
+import { Effect } from '../commands/row.ts';
 import type { Arguments } from '../resp/arguments.ts';
+import { elementsOf } from '../resp/elements.ts';
 import { bulk, encodeCommand, error } from '../resp/encoder.ts';
 import { MINUS } from '../resp/protocol.ts';
 import type { Client } from './client.ts';
@@ -7,7 +9,6 @@ import { refuse, Verdict } from './forward.ts';
 import { Gather } from './gather.ts';
 import { hashOf, type Proxy } from './proxy.ts';
 import type { Shard } from './shard.ts';
-import { elementsOf } from './transaction.ts';
 
 /**
  * SCAN over all shards, one after another, with a cursor that says where it is.
@@ -65,7 +66,7 @@ class Walk {
     const from = tag === asked ? position : 0n;
     const gather = new Gather(client, this.#slot, one => this.#onReply(one.parts[0] as Buffer, shard, asked));
     this.#words[1] = Buffer.from(String(from));
-    sendParts(this.#proxy, gather, [shard], encodeCommand(this.#words), false);
+    sendParts(this.#proxy, gather, [shard], encodeCommand(this.#words), false, Effect.Read);
   }
 
   #onReply(reply: Buffer, shard: Shard, asked: number): void {

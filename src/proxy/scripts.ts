@@ -1,17 +1,31 @@
-import type { CommandRow } from '../commands/row.ts';
+import { type CommandRow, Effect } from '../commands/row.ts';
 import type { Arguments } from '../resp/arguments.ts';
 import { encodeCommand, error } from '../resp/encoder.ts';
 import { MINUS, SHARED } from '../resp/protocol.ts';
 import { decodeReply } from '../resp/reply-value.ts';
+import { MARK_LIBRARY } from '../topology/mark-library.ts';
 import type { Lane } from '../upstream/lane.ts';
 import { acquireRequest, type Failure, type ReplyReceiver, type Request, releaseRequest } from '../upstream/request.ts';
 import type { Client } from './client.ts';
+import { bind, refusalOfWrite, termsOf } from './commitment.ts';
 import { mergeFirst, toEveryShard } from './everywhere.ts';
 import { CROSSSLOT } from './failures.ts';
 import { anyShard, forward, KEYS_APART, ownerOfKeys, refuse, Verdict } from './forward.ts';
+import { sendFunctionFlush, sendFunctionRestore } from './function-flush.ts';
 import { sendFunctionLoad } from './function-load.ts';
+import {
+  isOfMark,
+  NO_SUCH_FUNCTION,
+  NO_SUCH_LIBRARY,
+  refusalOfLibrary,
+  SET_REPL,
+  sendFunctionDump,
+  sendFunctionList,
+  sendFunctionStats,
+} from './function-mark.ts';
 import type { Gather } from './gather.ts';
 import type { Proxy } from './proxy.ts';
+import type { Terms } from './rules.ts';
 import { digestOfBody } from './script-cache.ts';
 import { sendKill } from './script-kill.ts';
 import type { Shard } from './shard.ts';
@@ -28,14 +42,17 @@ import { mergeOk } from './split.ts';
 /** EVAL, EVALSHA, FCALL and their _RO forms. */
 export function sendEval(proxy: Proxy, client: Client, row: CommandRow, args: Arguments): Verdict {
   if (findsSetRepl(row, args)) return refuse(proxy, client, SET_REPL);
+  if (callsMark(row, args)) return refuse(proxy, client, NO_SUCH_FUNCTION);
   const owner = ownerOfKeys(proxy, row, args);
   if (owner === KEYS_APART) return refuse(proxy, client, CROSSSLOT);
   const shard = owner < 0 ? anyShard(proxy) : (proxy.shards[owner] as Shard);
+  const terms = termsOf(proxy, row, args);
+  const refusal = refusalOfWrite(row, terms, shard);
+  if (refusal !== null) return refuse(proxy, client, refusal);
   const lane = shard.lane(client.database, client.protocol);
   // Redis looks at the number of keys first: a call that is wrong in that teaches it no script.
   if (lane.full || !row.name.startsWith('eval') || !keyCountOk(args) || !proxy.pool.admitsSmall()) {
-    forward(proxy, client, row, args, shard);
-    return Verdict.Done;
+    return forward(proxy, client, row, args, shard);
   }
   const isDigest = namesDigest(row);
   const body = isDigest ? null : args.copy(1);
@@ -44,14 +61,13 @@ export function sendEval(proxy: Proxy, client: Client, row: CommandRow, args: Ar
   if (known !== isDigest) {
     // Nothing to be learned and nothing to be repaired: a script that is known already, or a digest that nobody knows.
     if (known) shard.scripts.add(digest);
-    forward(proxy, client, row, args, shard);
-    return Verdict.Done;
+    return forward(proxy, client, row, args, shard);
   }
   const load = body === null ? loadFor(proxy, shard, digest) : null;
   if (body !== null) proxy.scripts.add(body);
   if (row.isWrite) proxy.metrics.commands.write += 1;
   else proxy.metrics.commands.read += 1;
-  const call = new ScriptCall(proxy, client, shard, digest, row.isWrite);
+  const call = new ScriptCall(proxy, client, shard, digest, row, terms);
   call.send(lane, load, args.bytes.subarray(args.from, args.to));
   return Verdict.Done;
 }
@@ -100,7 +116,8 @@ class ScriptCall implements ReplyReceiver {
   readonly #client: Client;
   readonly #shard: Shard;
   readonly #digest: string;
-  readonly #isWrite: boolean;
+  readonly #row: CommandRow;
+  readonly #terms: Terms;
   readonly #slot: Request;
   /** Bytes before the call itself: the SCRIPT LOAD that went with it. */
   #loadBytes = 0;
@@ -108,17 +125,19 @@ class ScriptCall implements ReplyReceiver {
   /** The first part of an error that was cut. */
   #cut: Buffer | null = null;
 
-  constructor(proxy: Proxy, client: Client, shard: Shard, digest: string, isWrite: boolean) {
+  constructor(proxy: Proxy, client: Client, shard: Shard, digest: string, row: CommandRow, terms: Terms) {
     this.#proxy = proxy;
     this.#client = client;
     this.#shard = shard;
     this.#digest = digest;
-    this.#isWrite = isWrite;
-    this.#slot = client.request(isWrite, proxy.nowMs);
+    this.#row = row;
+    this.#terms = terms;
+    this.#slot = client.request(row.isWrite, proxy.nowMs);
   }
 
   send(lane: Lane, load: Buffer | null, call: Buffer): void {
-    const request = acquireRequest(this, this.#client, this.#isWrite, this.#proxy.nowMs);
+    const request = acquireRequest(this, this.#client, this.#row.isWrite, this.#proxy.nowMs);
+    bind(request, this.#proxy, this.#client, this.#row.effect, this.#terms, this.#shard);
     if (load === null) return lane.send(request, call, 0, call.length);
     this.#loadBytes = load.length;
     request.skip = 1;
@@ -199,8 +218,7 @@ export function sendScript(proxy: Proxy, client: Client, row: CommandRow, args: 
     case 'script|flush':
       if (args.count > 3 || (args.count === 3 && !/^a?sync$/i.test(args.text(2)))) {
         // It flushes nothing: a node says so, in Redis's words.
-        forward(proxy, client, row, args, anyShard(proxy));
-        return Verdict.Done;
+        return forward(proxy, client, row, args, anyShard(proxy));
       }
       // What is sent from here on comes behind the FLUSH; what another client has on its way may come before it.
       forgetScripts(proxy);
@@ -220,21 +238,30 @@ export function sendScript(proxy: Proxy, client: Client, row: CommandRow, args: 
 /** FUNCTION and its subcommands. */
 export function sendFunction(proxy: Proxy, client: Client, row: CommandRow, args: Arguments): Verdict {
   switch (row.name) {
-    case 'function|load':
-      if (includesSetRepl(args.copy(args.count - 1))) return refuse(proxy, client, SET_REPL);
-      return sendFunctionLoad(proxy, client, args);
+    case 'function|load': {
+      const refusal = refusalOfLibrary(args.copy(args.count - 1));
+      return refusal === null ? sendFunctionLoad(proxy, client, args) : refuse(proxy, client, refusal);
+    }
     case 'function|kill':
       return sendKill(proxy, client, 'FUNCTION');
     case 'function|list':
+      return sendFunctionList(proxy, client, args);
     case 'function|dump':
+      return sendFunctionDump(proxy, client, args);
     case 'function|stats':
-      forward(proxy, client, row, args, anyShard(proxy));
+      return sendFunctionStats(proxy, client, args);
+    case 'function|flush':
+      return sendFunctionFlush(proxy, client, args);
+    case 'function|restore':
+      return sendFunctionRestore(proxy, client, row, args);
+    case 'function|delete':
+      if (args.text(2) === MARK_LIBRARY) return refuse(proxy, client, NO_SUCH_LIBRARY);
+      toEveryShard(proxy, client, args.bytes.subarray(args.from, args.to), true, mergeOk, Effect.Write);
       return Verdict.Done;
     default:
-      break;
+      // A word that a newer Redis has, or none: what it does to the mark is not known.
+      return refuse(proxy, client, error(`ERR ${row.name.toUpperCase().replace('|', ' ')} is refused by Ringside`));
   }
-  toEveryShard(proxy, client, args.bytes.subarray(args.from, args.to), true, mergeOk);
-  return Verdict.Done;
 }
 
 function onLoaded(proxy: Proxy, gather: Gather, body: Buffer): void {
@@ -266,6 +293,11 @@ function forgetScripts(proxy: Proxy): void {
   for (const shard of proxy.shards) shard.scripts.clear();
 }
 
+/** Whether an FCALL names a function of the mark, which clients are not to know of. */
+export function callsMark(row: CommandRow, args: Arguments): boolean {
+  return row.name.startsWith('fcall') && isOfMark(args.text(1));
+}
+
 /** Whether an EVAL names `redis.set_repl`, by which a script decides that its writes reach no replica. */
 export function findsSetRepl(row: CommandRow, args: Arguments): boolean {
   return (row.name === 'eval' || row.name === 'eval_ro') && includesSetRepl(args.copy(1));
@@ -287,5 +319,3 @@ function digestOf(args: Arguments): string {
 /** What a node says of a body that does not become a script (Redis's `luaCreateFunction`, `evalExtractShebangFlags`). */
 const NO_SCRIPT_AT_ALL =
   /^-ERR (Error compiling script|Unexpected (flag|engine) in script shebang|Invalid script shebang|Unknown lua shebang option)/;
-
-const SET_REPL = error('ERR scripts that use redis.set_repl are refused by Ringside: no replica gets what they write');

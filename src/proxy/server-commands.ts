@@ -46,8 +46,7 @@ export function answerServer(proxy: Proxy, client: Client, row: CommandRow, args
       return answer(proxy, client, bulk(client.user));
     default:
       // Reports of one process, or the same of all: LATENCY, MEMORY, ACL CAT.
-      forward(proxy, client, row, args, reachableShard(proxy));
-      return Verdict.Done;
+      return forward(proxy, client, row, args, reachableShard(proxy));
   }
 }
 

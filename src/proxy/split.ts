@@ -4,11 +4,15 @@ import type { Arguments } from '../resp/arguments.ts';
 import { integer } from '../resp/encoder.ts';
 import { COLON, CR, DOLLAR, MINUS, SHARED, STAR } from '../resp/protocol.ts';
 import { endOfReply } from '../resp/reply-decoder.ts';
-import { copyBytes } from '../upstream/lane.ts';
+import { copyBytes } from '../upstream/copy-bytes.ts';
 import { acquireRequest } from '../upstream/request.ts';
 import type { Client } from './client.ts';
+import { bind, refusalOfWrite } from './commitment.ts';
 import { overloaded } from './failures.ts';
+import { refuse, Verdict } from './forward.ts';
 import { Gather } from './gather.ts';
+import type { Proxy } from './proxy.ts';
+import type { Terms } from './rules.ts';
 import type { Shard } from './shard.ts';
 
 /**
@@ -18,15 +22,24 @@ import type { Shard } from './shard.ts';
  * part is a new head with pieces of the original behind it.
  */
 export function sendSplit(
+  proxy: Proxy,
   client: Client,
   row: CommandRow,
   args: Arguments,
   keys: KeyPositions,
   owners: Uint16Array,
-  shards: readonly Shard[],
-  nowMs: number,
-): void {
+): Verdict {
   const { count } = keys;
+  const { shards } = proxy;
+  // All parts on the same terms: what one of them waits for, the whole reply waits for.
+  const terms = proxy.rules.ofKeys(args, keys, count);
+  if (terms.minimumCopies > 1) {
+    for (let i = 0; i < count; i += 1) {
+      const refusal = refusalOfWrite(row, terms, shards[owners[i] as number] as Shard);
+      if (refusal !== null) return refuse(proxy, client, refusal);
+    }
+  }
+  proxy.metrics.commands.split += 1;
   const merge = MERGES.get(row.name) ?? mergeSum;
   const gather =
     merge === mergeInOrder
@@ -50,23 +63,28 @@ export function sendSplit(
   for (let s = 0; s < shardCount; s += 1) if (firstOf[s] !== -1) tagOf[s] = gather.addPart();
   if (gather instanceof OrderedGather) gather.tags = tagOf.slice(0, shardCount);
   for (let s = 0; s < shardCount; s += 1) {
-    if (firstOf[s] !== -1) sendPart(client, gather, shards[s] as Shard, s, row, args, keys, nowMs);
+    if (firstOf[s] !== -1) sendPart(proxy, gather, shards[s] as Shard, s, row, args, keys, terms);
   }
+  return Verdict.Done;
 }
 
 function sendPart(
-  client: Client,
+  proxy: Proxy,
   gather: Gather,
   shard: Shard,
   s: number,
   row: CommandRow,
   args: Arguments,
   keys: KeyPositions,
-  nowMs: number,
+  terms: Terms,
 ): void {
+  const { client } = gather;
   const tag = tagOf[s] as number;
   const lane = shard.lane(client.database, client.protocol);
-  if (lane.full) return gather.fail(tag, overloaded('proxy.limits.laneQueue'));
+  if (lane.full) {
+    proxy.metrics.overloaded.laneQueue += 1;
+    return gather.fail(tag, overloaded('proxy.limits.laneQueue'));
+  }
   const nameFrom = itemStart(args, 0);
   const nameTo = itemEnd(args, 0, 1);
   const head = `*${(countOf[s] as number) * row.step + 1}\r\n`;
@@ -83,8 +101,9 @@ function sendPart(
     copyBytes(args.bytes, from, to, target, at);
     at += to - from;
   }
-  const request = acquireRequest(gather, client, row.isWrite, nowMs);
+  const request = acquireRequest(gather, client, row.isWrite, proxy.nowMs);
   request.tag = tag;
+  bind(request, proxy, client, row.effect, terms, shard);
   lane.sendWritten(request, segment, length);
 }
 

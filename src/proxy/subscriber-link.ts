@@ -59,9 +59,12 @@ export class SubscriberLink implements ConnectionOwner {
     }
   }
 
-  /** The shard's primary is another: listen there. */
+  /** The shard's primary, or its user, is another: listen there, without a pause in which messages are missed. */
   reconnect(reason: string): void {
     this.#connection?.end(reason);
+    if (this.#retry !== null) clearTimeout(this.#retry);
+    this.#retry = null;
+    if (this.#wanted.size > 0) this.#connect();
   }
 
   /** Asks a node that has been silent for half of `timeoutMs` whether it is there, and leaves it after all of it. */

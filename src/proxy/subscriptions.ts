@@ -1,6 +1,7 @@
 import { Route } from '../commands/routes.ts';
 import type { CommandRow } from '../commands/row.ts';
 import type { Arguments } from '../resp/arguments.ts';
+import { elementsOf } from '../resp/elements.ts';
 import { array, bulk, integer, push } from '../resp/encoder.ts';
 import { GREATER, SHARED } from '../resp/protocol.ts';
 import { decodeReply, type ReplyValue } from '../resp/reply-value.ts';
@@ -11,7 +12,6 @@ import type { Gather } from './gather.ts';
 import type { Proxy } from './proxy.ts';
 import type { Shard } from './shard.ts';
 import { type MessageKind, SubscriberLink, type Topic } from './subscriber-link.ts';
-import { elementsOf } from './transaction.ts';
 
 /**
  * Who listens to what: clients share one upstream subscription per channel and shard.
@@ -206,8 +206,7 @@ export class SubscriptionHub {
         return Verdict.Done;
       default:
         // Every proxy listens to all of its channels and patterns on every shard, so that one shard knows them all.
-        forward(this.#proxy, client, row, args, anyShard(this.#proxy));
-        return Verdict.Done;
+        return forward(this.#proxy, client, row, args, anyShard(this.#proxy));
     }
   }
 

@@ -1,21 +1,23 @@
 import { Route } from '../commands/routes.ts';
 import { type CommandRow, Flag } from '../commands/row.ts';
 import type { Arguments } from '../resp/arguments.ts';
+import { elementsOf } from '../resp/elements.ts';
 import { array, encodeCommand, error, nilArray } from '../resp/encoder.ts';
-import { MINUS, SHARED } from '../resp/protocol.ts';
-import { endOfReply } from '../resp/reply-decoder.ts';
+import { SHARED } from '../resp/protocol.ts';
 import type { Lane } from '../upstream/lane.ts';
-import { acquireRequest, type Failure, type ReplyReceiver, type Request, releaseRequest } from '../upstream/request.ts';
+import { acquireRequest, type Request } from '../upstream/request.ts';
 import { endBlock, type Queued, Transaction } from './block.ts';
+import { answerHere, BlockReply, teaches } from './block-reply.ts';
 import type { Client } from './client.ts';
-import { answerConnection } from './connection-commands.ts';
+import { bind, refusalOfWrite, termsOf } from './commitment.ts';
 import { dropWatch, lendFor } from './exclusive.ts';
-import { CROSSSLOT, failureReply, overloaded } from './failures.ts';
+import { CROSSSLOT, overloaded } from './failures.ts';
 import { anyShard, KEYS_APART, KEYS_NONE, ownerOfKeys, refuse, sortCrossesShards, Verdict } from './forward.ts';
+import { SET_REPL } from './function-mark.ts';
 import { Gather } from './gather.ts';
-import { ownCall } from './own-commands.ts';
+import { argumentsOf, ownCall } from './own-commands.ts';
 import type { Proxy } from './proxy.ts';
-import { findsSetRepl, learnScript, loadsFor } from './scripts.ts';
+import { callsMark, findsSetRepl, loadsFor } from './scripts.ts';
 import type { Shard } from './shard.ts';
 
 /**
@@ -36,16 +38,10 @@ export function queueCommand(proxy: Proxy, client: Client, row: CommandRow, args
   if (obstacle !== null) {
     return refuse(proxy, client, error(`ERR ${spoken(row)} ${obstacle} and cannot be part of a transaction`));
   }
-  const command = row.route === Route.Own ? ownCall(row, args) : args.clone();
+  const command = commandInBlock(row, args);
   if (command === null) return refuse(proxy, client, error('ERR syntax error'));
   if (row.route === Route.Sort && sortCrossesShards(proxy, args)) return refuse(proxy, client, CROSSSLOT);
-  if (row.route === Route.Eval && findsSetRepl(row, args)) {
-    return refuse(
-      proxy,
-      client,
-      error('ERR scripts that use redis.set_repl are refused by Ringside: no replica gets what they write'),
-    );
-  }
+  if (row.route === Route.Eval && findsSetRepl(row, args)) return refuse(proxy, client, SET_REPL);
   if (transaction.bytes > proxy.config.proxy.limits.bulkBytes || !proxy.pool.admitsSmall()) {
     proxy.metrics.overloaded.heldBytes += 1;
     return refuse(proxy, client, overloaded('proxy.limits.heldBytes'));
@@ -69,12 +65,25 @@ export function queueCommand(proxy: Proxy, client: Client, row: CommandRow, args
     if (transaction.split) return refuse(proxy, client, SELECT_IN_SPLIT);
     transaction.selects = true;
   }
-  const local = row.route === Route.Connection && !FORWARDED_IN_A_BLOCK.has(row.name);
+  const terms = termsOf(proxy, row, args);
+  const refusal = owner >= 0 ? refusalOfWrite(row, terms, proxy.shards[owner] as Shard) : null;
+  if (refusal !== null) return refuse(proxy, client, refusal);
+  transaction.take(row, terms);
+  const local =
+    ANSWERED_IN_A_BLOCK.has(row.name) || (row.route === Route.Connection && !FORWARDED_IN_A_BLOCK.has(row.name));
   transaction.commands.push({ args: command, row, shard: Math.max(owner, -1), local });
   transaction.bytes += command.to;
   proxy.pool.heldBytes += command.to;
   client.reply(SHARED.queued);
   return Verdict.Done;
+}
+
+/** The command as the node will get it; null: its options are wrong. */
+function commandInBlock(row: CommandRow, args: Arguments): Arguments | null {
+  if (row.route === Route.Own) return ownCall(row, args);
+  // A function of the mark is none to clients: no function can have the name that is asked for instead.
+  if (callsMark(row, args)) return argumentsOf([row.name, '-', ...args.copyAll().slice(2)]);
+  return args.clone();
 }
 
 /** Why a command cannot be carried out by one shard's node in the midst of a block; null: it can. */
@@ -83,6 +92,8 @@ function obstacleOf(proxy: Proxy, row: CommandRow): string | null {
   // Its cursor is the proxy's own, which no node understands.
   if (row.route === Route.Scan) return 'walks every shard';
   if (row.name === 'config|get') return 'is answered for the whole';
+  // Even with a single shard: its mark must be neither shown nor touched.
+  if (row.route === Route.Function) return 'concerns every shard';
   return proxy.shards.length > 1 && EVERY_SHARD.has(row.route) ? 'concerns every shard' : null;
 }
 
@@ -130,6 +141,11 @@ function execute(proxy: Proxy, client: Client, transaction: Transaction): Verdic
     client.reply(SHARED.emptyArray);
     return Verdict.Done;
   }
+  const refusal = refusalOfBlock(proxy, client, transaction);
+  if (refusal !== null) {
+    dropWatch(client);
+    return refuse(proxy, client, refusal);
+  }
   if (transaction.split) return executeSplit(proxy, client, transaction);
   const shard = proxy.shards[client.watch?.shard ?? transaction.shard] ?? anyShard(proxy);
   if (needsOwn) return executeLent(proxy, client, transaction, shard);
@@ -138,14 +154,33 @@ function execute(proxy: Proxy, client: Client, transaction: Transaction): Verdic
   if (hasLocal) {
     client.held = true;
     proxy.metrics.commands.write += 1;
-    const compose = new BlockReply(proxy, client, transaction, () => client.release());
-    sendBlock(proxy, shard, lane, acquireRequest(compose, client, true, proxy.nowMs), transaction.commands);
+    const compose = new BlockReply(proxy, client, transaction, false, () => client.release());
+    const request = acquireRequest(compose, client, true, proxy.nowMs);
+    bindBlock(request, proxy, client, transaction, shard);
+    sendBlock(proxy, shard, lane, request, transaction.commands);
     return Verdict.Done;
   }
   const request = client.request(true, proxy.nowMs);
+  bindBlock(request, proxy, client, transaction, shard);
   sendBlock(proxy, shard, lane, request, transaction.commands);
   proxy.metrics.commands.write += 1;
   return Verdict.Done;
+}
+
+/** The copies may have become too few since a command was queued. */
+function refusalOfBlock(proxy: Proxy, client: Client, transaction: Transaction): Buffer | null {
+  const { terms, changer } = transaction;
+  if (terms === null || changer === null || terms.minimumCopies === 1) return null;
+  const own = transaction.commands.map(queued => (queued.shard >= 0 ? queued.shard : transaction.shard));
+  for (const index of new Set([...own, client.watch?.shard ?? transaction.shard])) {
+    const refusal = refusalOfWrite(changer, terms, proxy.shards[index] ?? anyShard(proxy));
+    if (refusal !== null) return refusal;
+  }
+  return null;
+}
+
+function bindBlock(request: Request, proxy: Proxy, client: Client, transaction: Transaction, shard: Shard): void {
+  bind(request, proxy, client, transaction.effect, transaction.terms ?? proxy.rules.general, shard);
 }
 
 /** The block on a connection lent to this client, which is held meanwhile. */
@@ -157,12 +192,14 @@ function executeLent(proxy: Proxy, client: Client, transaction: Transaction, sha
   client.held = true;
   proxy.metrics.commands.exclusive += 1;
   // EXEC has ended every watch, whatever it answered: only another database spoils the connection for the next client.
-  const compose = new BlockReply(proxy, client, transaction, outcome => {
+  const compose = new BlockReply(proxy, client, transaction, watch !== null, outcome => {
     lent.giveBack(outcome !== 'lost' && !transaction.selects);
     if (outcome === 'executed' && database >= 0) client.database = database;
     client.release();
   });
-  sendBlock(proxy, shard, lent.lane, acquireRequest(compose, client, true, proxy.nowMs), transaction.commands);
+  const request = acquireRequest(compose, client, true, proxy.nowMs);
+  bindBlock(request, proxy, client, transaction, shard);
+  sendBlock(proxy, shard, lent.lane, request, transaction.commands);
   return Verdict.Done;
 }
 
@@ -198,6 +235,7 @@ function executeSplit(proxy: Proxy, client: Client, transaction: Transaction): V
     const shard = proxy.shards[index] as Shard;
     const request = acquireRequest(gather, client, true, proxy.nowMs);
     request.tag = tags.get(index) as number;
+    bindBlock(request, proxy, client, transaction, shard);
     sendBlock(proxy, shard, shard.lane(client.database, client.protocol), request, group);
   }
   proxy.metrics.commands.split += 1;
@@ -225,27 +263,6 @@ function mergeBlocks(proxy: Proxy, gather: Gather, tags: ReadonlyMap<number, num
   client.fulfil(slot, array(pieces));
 }
 
-/** The reply to a command of a block that no node is told of. */
-function answerHere(proxy: Proxy, client: Client, { row, args }: Queued): Buffer {
-  client.capture = [];
-  answerConnection(proxy, client, row, args);
-  const reply = Buffer.concat(client.capture);
-  client.capture = null;
-  return reply;
-}
-
-/** The elements of an array reply, still encoded. */
-export function elementsOf(reply: Buffer): Buffer[] {
-  const elements: Buffer[] = [];
-  let at = reply.indexOf('\r\n') + 2;
-  while (at < reply.length) {
-    const end = endOfReply(reply, at, reply.length);
-    elements.push(reply.subarray(at, end));
-    at = end;
-  }
-  return elements;
-}
-
 /** Those of the commands that are a node's, between MULTI and EXEC, behind the scripts that they need. */
 function sendBlock(proxy: Proxy, shard: Shard, lane: Lane, request: Request, commands: readonly Queued[]): void {
   const bodies = commands.filter(queued => !queued.local);
@@ -257,82 +274,6 @@ function sendBlock(proxy: Proxy, shard: Shard, lane: Lane, request: Request, com
   request.skip = loads.length + bodies.length + 1;
   const block = Buffer.concat([...loads, MULTI, ...bodies.map(({ args }) => args.bytes), EXEC]);
   lane.send(request, block, 0, block.length);
-}
-
-/**
- * The reply of a block that ends something for the client, or of which the proxy answers some commands itself.
- *
- * `executed`: its commands ran. `refused`: an error, or nil because a watched key has changed. `lost`: no reply came.
- */
-/** An EVAL: whether its body is a script is seen in the reply only. */
-function teaches(queued: Queued): boolean {
-  return queued.row.name === 'eval' || queued.row.name === 'eval_ro';
-}
-
-class BlockReply implements ReplyReceiver {
-  readonly #proxy: Proxy;
-  readonly #client: Client;
-  readonly #transaction: Transaction;
-  readonly #onDone: (outcome: 'executed' | 'refused' | 'lost') => void;
-  readonly #slot: Request;
-  readonly #pieces: Buffer[] = [];
-
-  constructor(
-    proxy: Proxy,
-    client: Client,
-    transaction: Transaction,
-    onDone: (outcome: 'executed' | 'refused' | 'lost') => void,
-  ) {
-    this.#proxy = proxy;
-    this.#client = client;
-    this.#transaction = transaction;
-    this.#onDone = onDone;
-    this.#slot = client.reserve();
-  }
-
-  onReply(request: Request, bytes: Buffer, from: number, to: number, last: boolean): void {
-    this.#pieces.push(Buffer.from(bytes.subarray(from, to)));
-    if (!last) return;
-    releaseRequest(request);
-    const reply = Buffer.concat(this.#pieces);
-    const executed = reply[0] !== MINUS && !reply.equals(SHARED.nullArray) && !reply.equals(SHARED.null3);
-    this.#finish(executed ? this.#compose(reply) : reply, executed ? 'executed' : 'refused');
-  }
-
-  onSkipped(): void {}
-
-  onFailure(request: Request, failure: Failure, detail: string): void {
-    releaseRequest(request);
-    const reply = failureReply(failure, detail);
-    this.#client.port.onError(reply);
-    this.#finish(reply, 'lost');
-  }
-
-  #finish(reply: Buffer, outcome: 'executed' | 'refused' | 'lost'): void {
-    this.#client.fulfil(this.#slot, reply);
-    this.#onDone(outcome);
-  }
-
-  #compose(reply: Buffer): Buffer {
-    const { commands } = this.#transaction;
-    const answered = elementsOf(reply);
-    const sent = commands.filter(queued => !queued.local);
-    sent.forEach((queued, i) => {
-      if (teaches(queued)) learnScript(this.#proxy, queued.args, answered[i] as Buffer);
-    });
-    if (this.#client.gone || sent.length === commands.length) return reply;
-    let next = 0;
-    const pieces: Buffer[] = [];
-    for (const queued of commands) {
-      if (queued.local) {
-        pieces.push(answerHere(this.#proxy, this.#client, queued));
-      } else {
-        pieces.push(answered[next] as Buffer);
-        next += 1;
-      }
-    }
-    return array(pieces);
-  }
 }
 
 function endTransaction(proxy: Proxy, client: Client): void {
@@ -359,6 +300,15 @@ const MULTI = encodeCommand(['MULTI']);
 const EXEC = encodeCommand(['EXEC']);
 const EXECABORT = error('EXECABORT Transaction discarded because of previous errors.');
 const FORWARDED_IN_A_BLOCK = new Set(['ping', 'echo', 'select']);
+/** What would show the node behind the proxy, its replicas or its users; and the proxy's own slow log. */
+const ANSWERED_IN_A_BLOCK: ReadonlySet<string> = new Set([
+  'wait',
+  'role',
+  'acl|whoami',
+  'slowlog|get',
+  'slowlog|len',
+  'slowlog|reset',
+]);
 const SELECT_IN_SPLIT = error('ERR SELECT cannot be part of a transaction over several shards; send it before MULTI');
 const SUBSCRIBES: ReadonlySet<number> = new Set([Route.Subscribe, Route.ShardSubscribe]);
-const EVERY_SHARD: ReadonlySet<number> = new Set([Route.Everywhere, Route.Script, Route.Function, Route.PubSub]);
+const EVERY_SHARD: ReadonlySet<number> = new Set([Route.Everywhere, Route.Script, Route.PubSub]);

@@ -4,10 +4,11 @@ import { COLON } from '../resp/protocol.ts';
 import type { Lane } from '../upstream/lane.ts';
 import { acquireRequest, type ReplyReceiver, type Request, releaseRequest } from '../upstream/request.ts';
 import { integerArgument, timeoutArgument } from './argument-values.ts';
+import { CHANNEL } from './barrier-link.ts';
 import type { Client } from './client.ts';
 import { overloaded } from './failures.ts';
 import { refuse, Verdict } from './forward.ts';
-import { answerError, mustWait, NOT_AN_INTEGER } from './local-answer.ts';
+import { answer, answerError, mustWait, NOT_AN_INTEGER } from './local-answer.ts';
 import type { Proxy } from './proxy.ts';
 import type { Shard } from './shard.ts';
 
@@ -16,9 +17,9 @@ import type { Shard } from './shard.ts';
  *
  * A client's writes may lie on any shard, so every shard is asked, and the smallest number is the truth about all. WAIT
  * stops a connection, so each shard is asked on a connection lent for it. That this connection did not write is no
- * matter: after any command a node takes its present replication offset for what the connection waits for
- * (`c->woff = server.master_repl_offset` in processCommand), and the PING sent first comes after the client's writes,
- * which were all answered. A shard that cannot be asked counts as no replica at all.
+ * matter: the word that it publishes first moves the node's offset past the client's writes, which were all answered,
+ * and WAIT waits for the word. A node counts every link that confirms, also of a copy that is not in sync yet; no more
+ * are told of than are in sync. A shard that cannot be asked counts as no replica at all.
  */
 export function answerWait(proxy: Proxy, client: Client, args: Arguments): Verdict {
   const replicas = integerArgument(args, 1);
@@ -26,6 +27,8 @@ export function answerWait(proxy: Proxy, client: Client, args: Arguments): Verdi
   const timeMs = timeoutArgument(args, 2);
   if (typeof timeMs === 'string') return answerError(proxy, client, timeMs);
   if (mustWait(client)) return Verdict.Defer;
+  // Inside a block WAIT does not wait. What the block itself waits for before it is answered, that many copies have.
+  if (client.capture !== null) return answer(proxy, client, integer(confirmedCopies(proxy)));
   const reachable = proxy.shards.filter(shard => shard.up);
   const borrowed = borrowAll(reachable);
   if (borrowed === null) {
@@ -33,7 +36,7 @@ export function answerWait(proxy: Proxy, client: Client, args: Arguments): Verdi
     return refuse(proxy, client, overloaded('proxy.limits.exclusive'));
   }
   proxy.metrics.commands.exclusive += 1;
-  const bytes = Buffer.concat([PING, encodeCommand(['WAIT', String(replicas), args.text(2)])]);
+  const bytes = Buffer.concat([WORD, encodeCommand(['WAIT', String(replicas), args.text(2)])]);
   new Waiting(proxy, client, borrowed, reachable.length < proxy.shards.length).begin(bytes, timeMs);
   return Verdict.Done;
 }
@@ -74,6 +77,8 @@ class Waiting implements ReplyReceiver {
   #fewest: number;
   #due: number;
   readonly #ended: boolean[] = [];
+  /** In-sync replicas of each shard when it was asked. */
+  readonly #inSync: readonly number[];
   readonly #pieces: Buffer[][] = [];
 
   constructor(proxy: Proxy, client: Client, asked: readonly Asked[], someUnreachable: boolean) {
@@ -83,6 +88,7 @@ class Waiting implements ReplyReceiver {
     this.#slot = client.reserve();
     this.#fewest = someUnreachable ? 0 : Number.POSITIVE_INFINITY;
     this.#due = asked.length;
+    this.#inSync = asked.map(({ shard }) => (proxy.shards[shard]?.copies ?? 1) - 1);
   }
 
   get lane(): Lane {
@@ -122,7 +128,7 @@ class Waiting implements ReplyReceiver {
     const reply = Buffer.concat(pieces);
     releaseRequest(request);
     if (reply[0] !== COLON) this.#error ??= reply;
-    else this.#fewest = Math.min(this.#fewest, Number(reply.toString('latin1', 1, reply.length - 2)));
+    else this.#hear(tag, Number(reply.toString('latin1', 1, reply.length - 2)));
     this.#end(tag, true);
   }
 
@@ -133,6 +139,10 @@ class Waiting implements ReplyReceiver {
     releaseRequest(request);
     this.#fewest = 0;
     this.#end(tag, false);
+  }
+
+  #hear(tag: number, replicas: number): void {
+    this.#fewest = Math.min(this.#fewest, replicas, this.#inSync[tag] ?? 0);
   }
 
   #end(tag: number, clean: boolean): void {
@@ -154,4 +164,10 @@ class Waiting implements ReplyReceiver {
   }
 }
 
-const PING = encodeCommand(['PING']);
+/** How many replicas hold all that was answered on the usual terms: the smallest number over the shards. */
+function confirmedCopies(proxy: Proxy): number {
+  if (!proxy.rules.general.confirmWrites) return 0;
+  return Math.min(...proxy.shards.map(shard => shard.copies - 1));
+}
+
+const WORD = encodeCommand(['SPUBLISH', CHANNEL, '']);

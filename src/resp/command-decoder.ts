@@ -305,10 +305,15 @@ export class CommandDecoder {
     this.#end += length;
   }
 
-  /** A value of known length gets a buffer of that length at once; anything else grows by doubling. */
+  /**
+   * A value of known length gets a buffer of that length at once; what grows argument by argument grows by a part of
+   * itself, so that many small steps copy no more than a few large ones.
+   */
   #roomFor(bytes: number): number {
-    if (this.#need > bytes) return this.#need;
-    return bytes > LARGE_BYTES && !this.#largeArgument ? bytes * 2 : bytes;
+    let room = bytes;
+    if (bytes > LARGE_BYTES && !this.#largeArgument) room += bytes;
+    else if (bytes > LARGEST_BYTES && this.#announced - this.#found > 1) room += bytes >> 2;
+    return Math.max(this.#need, room);
   }
 
   /** The command at hand was moved to the start of its buffer, with all `kept` bytes of it. */

@@ -2,19 +2,37 @@ import { timingSafeEqual } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import type { Topology } from '../topology/snapshot.ts';
+import type { Order, OrderAnswer } from './core/engine.ts';
+import type { ClusterEvent } from './events.ts';
+import { askLeader, FORWARDED } from './leader-link.ts';
+import { readOrder } from './orders.ts';
 import type { ClusterStatus } from './status.ts';
 
 /** What the interface tells of: asked anew at each request. */
 export interface HttpSource {
-  topology(): Topology;
-  status(): ClusterStatus;
+  /** Null: none is known yet. */
+  topology(): Topology | null;
+  /** What this supervisor itself knows. */
+  status(leader: string | null): ClusterStatus;
+  /** Those with a number above `afterId`. */
+  events(afterId: number): readonly ClusterEvent[];
+  metrics(): Promise<string>;
+  readonly isLeading: boolean;
+  /** What keeps the store from working; null: nothing. */
+  readonly storeProblem: string | null;
+  /** URL of the leader, this supervisor included; null: nobody, as far as is known. Never rejects. */
+  leader(): Promise<string | null>;
+  /** Null: this supervisor does not lead. */
+  order(order: Order): OrderAnswer | null;
 }
 
 export interface HttpAccess {
   /** What a proxy presents as `Authorization: Bearer …`. */
   readonly token: string;
-  /** Status and topology are for anyone who reaches the port; the feed never is. */
+  /** Status and topology are for anyone who reaches the port; the feed and orders never are. */
   readonly openToRead: boolean;
+  /** Our own URL: we do not ask ourselves. */
+  readonly self: string;
 }
 
 /** A comment line now and then tells a proxy that the silence is no dead peer's. */
@@ -24,12 +42,16 @@ const HEARTBEAT_MS = 1000;
 const UNREAD_BYTES = 4 * 1024 * 1024;
 
 /**
- * The supervisor's HTTP interface: status for people, and the feed by which proxies hear of a new topology.
+ * The supervisor's HTTP interface: status and orders for people, and the feed by which proxies hear of a new topology.
  *
- *   GET /healthz            the process lives
- *   GET /v1/status          ClusterStatus
- *   GET /v1/topology        Topology
- *   GET /v1/topology/feed   server-sent events: `event: topology`, at once and with every change
+ *   GET  /healthz                          the process lives; whether it leads, and what is wrong with its store
+ *   GET  /metrics                          for Prometheus
+ *   GET  /v1/status                        ClusterStatus, the leader's wherever it can be had
+ *   GET  /v1/events?after=ID               { events: ClusterEvent[] }, the same way
+ *   GET  /v1/topology                      Topology
+ *   GET  /v1/topology/feed                 server-sent events: `event: topology`, at once and with every change
+ *   POST /v1/shards/NAME/switchover        { to?: node id }; a follower answers 307 with the leader's URL
+ *   POST /v1/shards/NAME/recover           { acceptLoss: true }
  */
 export class SupervisorHttp {
   readonly #server: FastifyInstance;
@@ -42,11 +64,27 @@ export class SupervisorHttp {
     this.#source = source;
     this.#access = access;
     this.#server = fastify({ forceCloseConnections: true });
-    this.#server.get('/healthz', async () => ({ ok: true }));
-    this.#server.get('/v1/status', { preHandler: this.#mayRead }, async () => source.status());
-    this.#server.get('/v1/topology', { preHandler: this.#mayRead }, async () => source.topology());
-    this.#server.get('/v1/topology/feed', { preHandler: this.#hasToken }, async (_request, reply) => {
-      this.#openFeed(reply);
+    const mayRead = { preHandler: this.#mayRead };
+    const hasToken = { preHandler: this.#hasToken };
+    this.#server.get('/healthz', async () => {
+      return { ok: true, leading: source.isLeading, store: source.storeProblem ?? 'ok' };
+    });
+    this.#server.get('/metrics', mayRead, async (_request, reply) => {
+      reply.type('text/plain; version=0.0.4; charset=utf-8');
+      return source.metrics();
+    });
+    this.#server.get('/v1/status', mayRead, request => this.#ofLeader(request, leader => source.status(leader)));
+    this.#server.get('/v1/events', mayRead, request =>
+      this.#ofLeader(request, () => ({ events: source.events(afterOf(request)) })),
+    );
+    this.#server.get('/v1/topology', mayRead, async (_request, reply) => source.topology() ?? this.#unknown(reply));
+    this.#server.get('/v1/topology/feed', hasToken, async (_request, reply) => this.#openFeed(reply));
+    this.#server.post('/v1/shards/:name/:order', hasToken, (request, reply) => this.#onOrder(request, reply));
+    this.#server.setErrorHandler((error: { statusCode?: number; message: string }, _request, reply) => {
+      return reply.code(error.statusCode ?? 500).send({ error: error.message });
+    });
+    this.#server.setNotFoundHandler((request, reply) => {
+      return reply.code(404).send({ error: `there is no ${request.method} ${request.url} here` });
     });
   }
 
@@ -56,9 +94,9 @@ export class SupervisorHttp {
     this.#heartbeat = setInterval(() => this.#toAllFeeds(':\n\n'), HEARTBEAT_MS);
   }
 
-  /** Sends the topology as it is now to every proxy that listens. */
-  publish(): void {
-    this.#toAllFeeds(topologyEvent(this.#source.topology()));
+  /** Sends a topology to every proxy that listens. */
+  publish(topology: Topology): void {
+    this.#toAllFeeds(topologyEvent(topology));
   }
 
   async close(): Promise<void> {
@@ -80,13 +118,53 @@ export class SupervisorHttp {
     });
   };
 
-  #openFeed(reply: FastifyReply): void {
+  /** The leader's answer to the same question where this is a follower and the leader answers; else our own. */
+  async #ofLeader(request: FastifyRequest, own: (leader: string | null) => unknown): Promise<unknown> {
+    const { self, token } = this.#access;
+    const leader = this.#source.isLeading ? self : await this.#source.leader();
+    if (leader === null || leader === self || request.headers[FORWARDED] !== undefined) return own(leader);
+    return (await askLeader(leader, request.url, token)) ?? own(leader);
+  }
+
+  async #onOrder(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    const { name, order: word } = request.params as { name: string; order: string };
+    const order = readOrder(name, word, request.body);
+    if ('error' in order) return reply.code(order.status).send({ error: order.error });
+    const shards = this.#source.topology()?.shards ?? [];
+    const answer = this.#source.order(order);
+    if (answer === null) return this.#toLeader(request, reply);
+    if (!shards.some(shard => shard.name === name)) {
+      const names = shards.map(shard => shard.name).join(', ');
+      return reply.code(404).send({ error: `there is no shard ${name}; there are ${names}` });
+    }
+    if (!answer.accepted) return reply.code(409).send({ error: answer.text });
+    return reply.code(202).send({ accepted: true, text: answer.text });
+  }
+
+  async #toLeader(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    const leader = await this.#source.leader();
+    if (leader !== null && leader !== this.#access.self) return reply.redirect(leader + request.url, 307);
+    const problem = this.#source.storeProblem;
+    const why = problem === null ? '' : ` (${problem})`;
+    return reply.code(503).send({ error: `nobody leads at this moment${why}: try again in a few seconds` });
+  }
+
+  #unknown(reply: FastifyReply): FastifyReply {
+    const problem = this.#source.storeProblem ?? 'the store has not answered yet';
+    return reply.code(503).send({ error: `this supervisor knows no topology yet: ${problem}` });
+  }
+
+  /** Who knows nothing yet says so, so that the proxy asks the next supervisor. */
+  #openFeed(reply: FastifyReply): FastifyReply {
+    const topology = this.#source.topology();
+    if (topology === null) return this.#unknown(reply);
     reply.hijack();
     const feed = reply.raw;
     feed.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
-    feed.write(topologyEvent(this.#source.topology()));
+    feed.write(topologyEvent(topology));
     this.#feeds.add(feed);
     feed.once('close', () => this.#feeds.delete(feed));
+    return reply;
   }
 
   #toAllFeeds(text: string): void {
@@ -95,6 +173,11 @@ export class SupervisorHttp {
       else feed.write(text);
     }
   }
+}
+
+function afterOf(request: FastifyRequest): number {
+  const { after } = request.query as { after?: string };
+  return /^\d{1,15}$/.test(after ?? '') ? Number(after) : 0;
 }
 
 function topologyEvent(topology: Topology): string {

@@ -225,6 +225,46 @@ export const METRICS: readonly MetricRow[] = [
     'Connections given up because a node left a command unanswered too long.',
     s => s.timeouts,
   ),
+  shardRow('ringside_shard_epoch', 'gauge', 'min', 'Epoch of the shard that the proxy knows.', s => s.epoch),
+  shardRow('ringside_shard_required', 'gauge', 'max', 'Replicas that must confirm a write.', s => s.required),
+  shardRow(
+    'ringside_shard_barriers_total',
+    'counter',
+    'sum',
+    'Questions put to the shard whether every copy has what was written; each stands for a batch of writes.',
+    s => s.barriers,
+  ),
+  shardRow(
+    'ringside_shard_unconfirmed',
+    'gauge',
+    'sum',
+    'Writes that the primary has answered and that wait for their copies.',
+    s => s.kept,
+  ),
+  {
+    name: 'ringside_shard_confirm_seconds',
+    type: 'histogram',
+    labels: ['shard'],
+    merge: 'sum',
+    help: "From the primary's answer to the confirmation by every copy; of each batch the write that waited longest.",
+    read: ({ proxy }, put) => {
+      for (const shard of proxy.shards()) put(histogramValues(shard.keptTime), shard.name);
+    },
+  },
+  {
+    name: 'ringside_shard_lost_writes_total',
+    type: 'counter',
+    labels: ['shard', 'outcome'],
+    merge: 'sum',
+    help: 'Writes whose fate was open: uncertain was answered so, resent had not survived, survived had.',
+    read: ({ proxy }, put) => {
+      for (const shard of proxy.shards()) {
+        put(shard.uncertain, shard.name, 'uncertain');
+        put(shard.resent, shard.name, 'resent');
+        put(shard.survived, shard.name, 'survived');
+      }
+    },
+  },
   {
     name: 'ringside_shard_bytes_total',
     type: 'counter',

@@ -171,6 +171,22 @@ export class ShardCells {
   timeouts = 0;
   /** Commands, or a split command's parts, whose wait for the shard's primary ended with an error. */
   expired = 0;
+  /** Barriers sent: askings whether every copy has what was written. */
+  barriers = 0;
+  /** Gauge: answers that wait to be confirmed by every copy. */
+  kept = 0;
+  /** How long answers waited to be confirmed; of each batch the one that waited longest. */
+  readonly keptTime = new LatencyHistogram();
+  /** Writes answered `-UNCERTAIN`: not confirmed in time, or lost with their primary. */
+  uncertain = 0;
+  /** Writes sent to a new primary that was proven not to have them. */
+  resent = 0;
+  /** Writes lost with their primary's connection that the new primary was proven to have. */
+  survived = 0;
+  /** Gauge: replicas that must confirm a write. */
+  required = 0;
+  /** Gauge: epoch of the shard's connections. */
+  epoch = 0;
 
   constructor(name: string) {
     this.name = name;

@@ -1,18 +1,15 @@
-import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { Backoff } from '../base/backoff.ts';
 import type { Random } from '../base/random.ts';
-import { EventStream } from './event-stream.ts';
+import { FeedLine } from './feed-line.ts';
 import type { Topology } from './snapshot.ts';
 import { validateTopology } from './validate.ts';
 
 /**
- * The receiving end of the topology: holds one stream open to one supervisor, whichever of the list answers.
+ * The receiving end of the topology: holds a stream open to every supervisor, and takes the newest that any of them has.
  *
- *   peers in turn: connect ──200──▶ topology, topology, … ──silence, end, error──▶ next peer
- *                     └─refused──▶ next peer; after the last one a pause that grows
- *
- * Supervisors send something at least every second, so that a connection on which nothing comes is dead, whatever TCP
- * says. A supervisor that lags behind its peers offers an older version: it is told and not taken.
+ * One stream, and another supervisor when it breaks, would do while supervisors die outright. But one whose host is cut
+ * off looks alive until the silence has lasted long enough, and one that has lost the store alone goes on feeding what
+ * it knows: meanwhile this proxy would not hear of its new primaries. A stream costs a supervisor next to nothing.
  */
 export interface FeedOptions {
   /** `http://host:port` of each supervisor; not empty. */
@@ -23,13 +20,13 @@ export interface FeedOptions {
   /** Only higher versions are passed on; 0: nothing is known yet. */
   readonly knownVersion: number;
   readonly random: Random;
-  /** Called with versions that only grow; what it throws is not caught. */
-  readonly onTopology: (topology: Topology) => void;
+  /** Called with versions that only grow, and with whose it was; what it throws is not caught. */
+  readonly onTopology: (topology: Topology, peer: string) => void;
   /** For log and metrics. */
   readonly onEvent: (event: FeedEvent) => void;
-  /** How long nothing may come before the connection counts as dead; connecting included. Default 5 s. */
+  /** How long nothing may come before a connection counts as dead; connecting included. Default 5 s. */
   readonly silenceMs?: number;
-  /** Pauses after all peers failed: drawn up to `baseMs` · 2^n, at most `capMs`. Default 100 ms and 5 s. */
+  /** Pauses after a failure: drawn up to `baseMs` · 2^n, at most `capMs`. Default 100 ms and 5 s. */
   readonly backoff?: { readonly baseMs: number; readonly capMs: number };
 }
 
@@ -37,39 +34,51 @@ export type FeedEvent =
   | { readonly kind: 'connected'; readonly peer: string }
   /** A stream that was open has ended. */
   | { readonly kind: 'lost'; readonly peer: string; readonly reason: string }
-  /** No stream came about. */
+  /** No stream came about; told once for each reason, as long as none does. */
   | { readonly kind: 'refused'; readonly peer: string; readonly reason: string }
   /** A topology came that is not taken. */
   | { readonly kind: 'ignored'; readonly peer: string; readonly reason: string };
 
 const SILENCE_MS = 5000;
 const BACKOFF = { baseMs: 100, capMs: 5000 };
-/** A thousand shards of five nodes are about half a megabyte. */
-const MAX_EVENT_LENGTH = 64 * 1024 * 1024;
 
 export class TopologyFeed {
   readonly #options: FeedOptions;
-  readonly #backoff: Backoff;
-  readonly #silenceMs: number;
+  readonly #lines: readonly FeedLine[];
+  /** The version that each open stream brought last. */
+  readonly #offered = new Map<FeedLine, number>();
   #version: number;
-  #peer = 0;
-  #request: ClientRequest | null = null;
-  #isConnected = false;
-  #pause: NodeJS.Timeout | null = null;
-  #silence: NodeJS.Timeout | null = null;
   #isClosed = false;
 
   constructor(options: FeedOptions) {
     this.#options = options;
     this.#version = options.knownVersion;
-    this.#silenceMs = options.silenceMs ?? SILENCE_MS;
+    const { token, random, silenceMs = SILENCE_MS, onEvent } = options;
     const { baseMs, capMs } = options.backoff ?? BACKOFF;
-    this.#backoff = new Backoff(baseMs, capMs, options.random);
+    this.#lines = options.peers.map(
+      peer =>
+        new FeedLine(peer, {
+          token,
+          silenceMs,
+          backoff: new Backoff(baseMs, capMs, random),
+          onConnected: () => onEvent({ kind: 'connected', peer }),
+          onData: (line, name, data) => name === 'topology' && !this.#isClosed && this.#onTopology(line, data),
+          onEnd: (line, kind, reason) => {
+            this.#offered.delete(line);
+            onEvent({ kind, peer, reason });
+          },
+        }),
+    );
   }
 
   /** Whether a supervisor's stream is open. */
   get isConnected(): boolean {
-    return this.#isConnected;
+    return this.#lines.some(line => line.isConnected);
+  }
+
+  /** The supervisors whose streams are open, in the order given. */
+  get connectedPeers(): readonly string[] {
+    return this.#lines.filter(line => line.isConnected).map(line => line.peer);
   }
 
   /** The highest version passed on, or known at the start. */
@@ -78,70 +87,30 @@ export class TopologyFeed {
   }
 
   start(): void {
-    this.#connect();
+    for (const line of this.#lines) line.start();
   }
 
-  /** Ends the stream and every try; nothing is called afterwards. */
+  /** Ends every stream and every try; nothing is called afterwards. */
   close(): void {
     this.#isClosed = true;
-    this.#isConnected = false;
-    if (this.#pause) clearTimeout(this.#pause);
-    if (this.#silence) clearTimeout(this.#silence);
-    this.#request?.destroy();
-    this.#request = null;
+    for (const line of this.#lines) line.close();
   }
 
-  #connect(): void {
-    const peer = this.#options.peers[this.#peer] as string;
-    const headers = { authorization: `Bearer ${this.#options.token}`, accept: 'text/event-stream' };
-    const started = request(`${peer}/v1/topology/feed`, { headers, agent: false });
-    this.#request = started;
-    // One attempt ends once, whichever of its several ends is heard first.
-    const end = (reason: string) => {
-      if (this.#request === started) this.#onEnd(peer, reason);
-    };
-    this.#silence = setTimeout(() => end(`nothing came for ${this.#silenceMs} ms`), this.#silenceMs);
-    started.on('error', error => end(error.message));
-    started.on('response', response => {
-      if (this.#request === started) this.#onResponse(peer, response, end);
-    });
-    started.end();
-  }
-
-  #onResponse(peer: string, response: IncomingMessage, end: (reason: string) => void): void {
-    if (response.statusCode !== 200) {
-      end(refusal(response.statusCode));
-      return;
+  /** True: it was a topology of this cluster. */
+  #onTopology(line: FeedLine, data: string): boolean {
+    const topology = this.#read(line.peer, data);
+    if (topology === null) return false;
+    const { version } = topology;
+    this.#offered.set(line, version);
+    if (version > this.#version) {
+      this.#version = version;
+      this.#options.onTopology(topology, line.peer);
+    } else if (Math.max(...this.#offered.values()) < this.#version) {
+      // A follower may lag behind; when nobody has what is known here, the store has.
+      const remedy = 'if its store was lost, delete last-topology.json in proxy.state and start the proxy again';
+      this.#ignore(line.peer, `it offers version ${version}, version ${this.#version} is known; ${remedy}`);
     }
-    this.#isConnected = true;
-    this.#silence?.refresh();
-    this.#options.onEvent({ kind: 'connected', peer });
-    const stream = new EventStream(MAX_EVENT_LENGTH, (name, data) => {
-      if (name === 'topology' && !this.#isClosed) this.#onData(peer, data);
-    });
-    response.setEncoding('utf8');
-    response.on('data', (text: string) => {
-      this.#silence?.refresh();
-      if (!stream.push(text)) end(`it sends an event of more than ${MAX_EVENT_LENGTH} characters`);
-    });
-    response.on('error', error => end(error.message));
-    response.on('close', () => end('the supervisor has ended the stream'));
-  }
-
-  #onData(peer: string, data: string): void {
-    const topology = this.#read(peer, data);
-    if (topology === null) return;
-    this.#backoff.reset();
-    if (topology.version <= this.#version) {
-      // The same version is what every new stream begins with.
-      if (topology.version < this.#version) {
-        const remedy = 'if its store was lost, delete last-topology.json in proxy.state and start the proxy again';
-        this.#ignore(peer, `it offers version ${topology.version}, version ${this.#version} is known; ${remedy}`);
-      }
-      return;
-    }
-    this.#version = topology.version;
-    this.#options.onTopology(topology);
+    return true;
   }
 
   #read(peer: string, data: string): Topology | null {
@@ -158,22 +127,4 @@ export class TopologyFeed {
   #ignore(peer: string, reason: string): void {
     this.#options.onEvent({ kind: 'ignored', peer, reason });
   }
-
-  #onEnd(peer: string, reason: string): void {
-    if (this.#silence) clearTimeout(this.#silence);
-    this.#request?.destroy();
-    this.#request = null;
-    const kind = this.#isConnected ? 'lost' : 'refused';
-    this.#isConnected = false;
-    this.#peer = (this.#peer + 1) % this.#options.peers.length;
-    const pauseMs = this.#peer === 0 ? this.#backoff.nextMs() : 0;
-    this.#pause = setTimeout(() => this.#connect(), pauseMs);
-    this.#options.onEvent({ kind, peer, reason });
-  }
-}
-
-function refusal(status: number | undefined): string {
-  if (status === 401 || status === 403)
-    return 'it refuses the token: cluster and secret must be the same on both sides';
-  return `it answers HTTP status ${status}`;
 }

@@ -4,13 +4,15 @@ import type { RingConfig } from '../ring/ring.ts';
 /**
  * Who owns what: one immutable, versioned document that supervisors publish and proxies obey.
  *
- * A higher version replaces a lower one whole; nothing is patched. A shard's `epoch` counts its primaries: it grows
- * only when writes must stop on an older one.
+ * A higher version replaces a lower one whole; nothing is patched. A shard's `epoch` grows whenever an older proxy's
+ * idea of "acknowledged" would no longer be enough: a new primary, a replica about to be counted.
  */
 export interface Topology {
   readonly cluster: string;
   /** Grows by one with every change; 1 is the first. */
   readonly version: number;
+  /** The highest term of leadership that has published; 0: none yet. */
+  readonly term: number;
   readonly ring: RingConfig;
   readonly shards: readonly TopologyShard[];
   /** All nodes of the cluster, the spares included. */
@@ -25,8 +27,10 @@ export interface TopologyShard {
   readonly primary: string;
   /** Node ids of the in-sync replicas, without the primary. */
   readonly inSync: readonly string[];
-  /** The one node that is being brought in sync; null: none. */
+  /** The one node that is being brought in sync; while there is one, acknowledgements are held. Null: none. */
   readonly joining: string | null;
+  /** A planned change of primary is on: proxies finish what is in flight, hold the rest and leave. */
+  readonly paused: boolean;
   /** Ids of all member nodes, in the order of the settings. */
   readonly nodes: readonly string[];
 }
@@ -36,7 +40,11 @@ export interface TopologyNode {
   readonly host: string;
   readonly port: number;
   readonly zone: string;
-  /** The incarnation that was last seen there (`run_id` of INFO); null: none was seen yet. */
+  /**
+   * The recorded incarnation (`run_id` of INFO). For a primary and its in-sync replicas it is the one that holds every
+   * acknowledged write, and passwords on that node are derived from it; for others the one that was last seen. Null:
+   * none yet; a primary without one has never served, and no proxy can log in to it.
+   */
   readonly runId: string | null;
 }
 
@@ -49,6 +57,7 @@ export function initialTopology(config: Config): Topology {
   return {
     cluster: config.cluster,
     version: 1,
+    term: 0,
     ring: config.ring,
     shards: config.shards.map(({ name, weight, nodes }) => ({
       name,
@@ -57,13 +66,14 @@ export function initialTopology(config: Config): Topology {
       primary: nodes[0] as string,
       inSync: [],
       joining: null,
+      paused: false,
       nodes,
     })),
     nodes: config.nodes.map(({ id, host, port, zone }) => ({ id, host, port, zone, runId: null })),
   };
 }
 
-/** Whether two versions say the same; the version itself does not count, nor does the order of `inSync`. */
+/** Whether two versions say the same; version and term do not count, nor does the order of `inSync`. */
 export function topologyEquals(a: Topology, b: Topology): boolean {
   return JSON.stringify(comparable(a)) === JSON.stringify(comparable(b));
 }
@@ -90,6 +100,7 @@ export interface ShardChange {
   readonly primary: boolean;
   readonly inSync: boolean;
   readonly joining: boolean;
+  readonly paused: boolean;
   readonly nodes: boolean;
 }
 
@@ -125,6 +136,7 @@ function comparable({ cluster, ring, shards, nodes }: Topology): unknown {
       shard.primary,
       [...shard.inSync].sort(),
       shard.joining,
+      shard.paused,
       shard.nodes,
     ]),
     nodes.map(({ id, host, port, zone, runId }) => [id, host, port, zone, runId]),
@@ -148,9 +160,10 @@ function changeOf(old: TopologyShard | undefined, shard: TopologyShard): ShardCh
     primary: old.primary !== shard.primary,
     inSync: [...old.inSync].sort().join(' ') !== [...shard.inSync].sort().join(' '),
     joining: old.joining !== shard.joining,
+    paused: old.paused !== shard.paused,
     nodes: old.nodes.join(' ') !== shard.nodes.join(' '),
   };
-  const isSame = !(change.epoch || change.primary || change.inSync || change.joining || change.nodes);
+  const isSame = !(change.epoch || change.primary || change.inSync || change.joining || change.paused || change.nodes);
   return isSame ? [] : [change];
 }
 

@@ -15,10 +15,12 @@ export class TopologyError extends Error {
 
 /** The same value as a topology; throws `TopologyError`, which names the field and what is wrong with it. */
 export function validateTopology(value: unknown): Topology {
-  const fields = mapAt(value, 'document', ['cluster', 'version', 'ring', 'shards', 'nodes']);
+  const fields = mapAt(value, 'document', ['cluster', 'version', 'term', 'ring', 'shards', 'nodes']);
   const topology: Topology = {
     cluster: nameAt(fields['cluster'], 'cluster'),
     version: countAt(fields['version'], 'version'),
+    // Documents of the first release have no term and pause nobody.
+    term: fields['term'] === undefined || fields['term'] === 0 ? 0 : countAt(fields['term'], 'term'),
     ring: ringAt(fields['ring'], 'ring'),
     shards: listAt(fields['shards'], 'shards', 1, shardAt),
     nodes: listAt(fields['nodes'], 'nodes', 1, nodeAt),
@@ -47,7 +49,7 @@ function ringAt(value: unknown, path: string): RingConfig {
 }
 
 function shardAt(value: unknown, path: string): TopologyShard {
-  const fields = mapAt(value, path, ['name', 'weight', 'epoch', 'primary', 'inSync', 'joining', 'nodes']);
+  const fields = mapAt(value, path, ['name', 'weight', 'epoch', 'primary', 'inSync', 'joining', 'paused', 'nodes']);
   const weight = fields['weight'];
   if (typeof weight !== 'number' || !(weight > 0) || weight === Infinity)
     throw malformed(`${path}.weight`, 'a number above 0');
@@ -58,6 +60,7 @@ function shardAt(value: unknown, path: string): TopologyShard {
     primary: nameAt(fields['primary'], `${path}.primary`),
     inSync: listAt(fields['inSync'], `${path}.inSync`, 0, nameAt),
     joining: nameOrNullAt(fields['joining'], `${path}.joining`),
+    paused: fields['paused'] === undefined ? false : choiceAt(fields['paused'], `${path}.paused`, [true, false]),
     nodes: listAt(fields['nodes'], `${path}.nodes`, 1, nameAt),
   };
 }
@@ -108,7 +111,7 @@ function hashTagAt(value: unknown, path: string): string {
   throw malformed(path, 'two characters or none');
 }
 
-function choiceAt<const T extends string>(value: unknown, path: string, options: readonly T[]): T {
+function choiceAt<const T extends string | boolean>(value: unknown, path: string, options: readonly T[]): T {
   const option = options.find(known => known === value);
   if (option !== undefined) return option;
   throw malformed(path, `one of ${options.join(', ')}`);

@@ -2,7 +2,7 @@ import net from 'node:net';
 import { READ_BUFFER } from '../base/socket-reads.ts';
 import { REPLY_GARBAGE, REPLY_UNFINISHED, ReplyDecoder } from '../resp/reply-decoder.ts';
 import { decodeReplies } from '../resp/reply-value.ts';
-import { encodeLogin, judgeLogin, type Target } from './login.ts';
+import { encodeLogin, type History, judgeLogin, type Target } from './login.ts';
 import type { Secure } from './secure.ts';
 
 /**
@@ -28,6 +28,8 @@ export class Connection {
   /** The version of Redis there; empty before the login. */
   version = '';
   clientId = 0;
+  /** Which writes the node held when it answered the login; null before, and after a login for control. */
+  history: History | null = null;
   readonly #owner: ConnectionOwner;
   readonly #socket: net.Socket;
   #ended = false;
@@ -121,6 +123,7 @@ export class Connection {
     this.runId = login.runId;
     this.version = login.version;
     this.clientId = login.clientId;
+    this.history = login.history;
     this.#login = [];
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;

@@ -1,30 +1,26 @@
 import type { Backoff } from '../base/backoff.ts';
-import { type BufferPool, LARGEST_BYTES } from '../base/buffer-pool.ts';
-import { coarse, tick } from '../base/coarse-clock.ts';
-import { Fifo } from '../base/fifo.ts';
+import { tick } from '../base/coarse-clock.ts';
 import { type Flushable, scheduleFlush } from '../base/flush-queue.ts';
 import type { Protocol } from '../resp/protocol.ts';
 import { REPLY_GARBAGE, REPLY_UNFINISHED, ReplyDecoder } from '../resp/reply-decoder.ts';
-import type { ShardCells } from '../telemetry/proxy-cells.ts';
 import { Connection, type ConnectionOwner } from './connection.ts';
+import { copyBytes } from './copy-bytes.ts';
+import type { Era } from './guard.ts';
+import { LaneQueue, type QueuedLane, type QueueSettings } from './lane-queue.ts';
 import type { Target } from './login.ts';
-import { Failure, Request, type Segment } from './request.ts';
+import { Failure, type Request, type Segment } from './request.ts';
 import type { Secure } from './secure.ts';
 
 /**
  * A pipelined first-in-first-out line of commands to one node, in one database and protocol, over many connections'
- * lives.
+ * lives. What it does with connections is here, what becomes of the commands in `lane-queue.ts`.
  *
- *   #waiting   │ sent, unanswered │ accepted, not sent │
- *              ▲ the next reply is this one's           ▲ send() appends here
- *              └── #sent requests ──┘
- *
- * The bytes of a command stay in their segment until it is answered. So when the connection breaks, nothing is lost
- * here: what was not sent waits for the next connection; a read that was sent is sent again, unless a later write of
- * the same client was sent too (it could then answer what only came after it); a write that was sent is `Uncertain`.
- * Nothing that was sent is ever sent twice, unless it was a read.
+ *   connect ──► ready ──► ended ──► (pause) ──► connect     for as long as it is wanted
+ *                 │
+ *                 ├─ renew: another one is opened beside it, and takes over once nothing is unanswered
+ *                 └─ bar: it sends no more, and leaves once nothing is unanswered
  */
-export class Lane implements Flushable, ConnectionOwner {
+export class Lane implements Flushable, ConnectionOwner, QueuedLane {
   flushScheduled = false;
   /** When something was last sent or heard here, for closing idle lanes and noticing hung nodes. */
   activeMs = 0;
@@ -33,13 +29,17 @@ export class Lane implements Flushable, ConnectionOwner {
   readonly #settings: LaneSettings;
   #target: Target;
   #connection: Connection | null = null;
+  /** Carries on in the place of `#connection` once nothing on that is unanswered; see `renew`. */
+  #next: Connection | null = null;
+  /** Why nothing may be sent for now; empty: it may. */
+  #barred = '';
+  /** Barred, it stays connected until its kept answers are confirmed. */
+  #untilConfirmed = false;
   #retry: NodeJS.Timeout | null = null;
   #closed = false;
   #everReady = false;
-  #waiting = new Fifo<Request>(NONE, 64);
-  #sent = 0;
   #sweptMs = 0;
-  #segments: Segment[] = [];
+  readonly #queue: LaneQueue;
   readonly #decoder = new ReplyDecoder();
   /** The first part of a skipped reply that was cut. */
   #cut: Buffer = EMPTY;
@@ -50,36 +50,53 @@ export class Lane implements Flushable, ConnectionOwner {
     this.#target = target;
     this.#settings = settings;
     this.patienceMs = settings.timeoutMs;
+    this.#queue = new LaneQueue(settings, this);
   }
 
   /** Whether commands go out at once. */
   get ready(): boolean {
-    return this.#connection?.ready === true;
+    return this.#connection?.ready === true && this.#barred === '' && !this.#queue.spent;
   }
 
-  /** Commands that are not answered yet, sent or not. */
+  /** Commands that nobody was told the outcome of, sent or not, answered or not. */
   get pending(): number {
-    return this.#waiting.length;
+    return this.#queue.pending;
   }
 
-  /** Commands sent and not answered. */
+  /** Those of them that were sent. */
   get inFlight(): number {
-    return this.#sent;
+    return this.#queue.inFlight;
+  }
+
+  get unsettled(): number {
+    return this.#queue.unsettled;
+  }
+
+  /** Whether an answer is still due on a connection that stands. */
+  get owed(): boolean {
+    return this.#queue.sent > 0;
+  }
+
+  /** Answers that wait to be confirmed. */
+  get kept(): number {
+    return this.#queue.kept;
   }
 
   get full(): boolean {
-    return this.#waiting.length >= this.#settings.queueBound;
+    return this.pending >= this.#settings.queueBound;
   }
 
   /** Bytes of buffers that it holds. */
   get heldBytes(): number {
-    let bytes = 0;
-    for (const segment of this.#segments) bytes += segment.buffer.length;
-    return bytes;
+    return this.#queue.heldBytes;
   }
 
   get closed(): boolean {
     return this.#closed;
+  }
+
+  get era(): Era | null {
+    return this.#queue.era;
   }
 
   /** The incarnation at the other end; empty while there is none. */
@@ -97,6 +114,11 @@ export class Lane implements Flushable, ConnectionOwner {
     return this.#connection?.clientId ?? 0;
   }
 
+  /** The shard's epoch as whose user it is logged in; 0 while there is no connection. */
+  get epoch(): number {
+    return this.#connection?.target.epoch ?? 0;
+  }
+
   get database(): number {
     return this.#target.database;
   }
@@ -105,16 +127,10 @@ export class Lane implements Flushable, ConnectionOwner {
     return this.#target.protocol;
   }
 
-  /** The next connection goes to this target; the present one stays. */
-  expect(target: Target): void {
-    this.#target = target;
-  }
-
   /** Opens the connection if there is none and none is on its way. */
   connect(): void {
-    if (this.#closed || this.#connection !== null || this.#retry !== null) return;
-    const { secure, connectMs } = this.#settings;
-    this.#connection = new Connection(this.#target, secure, connectMs, this);
+    if (this.#closed || this.#connection !== null || this.#retry !== null || this.#barred !== '') return;
+    this.#connection = this.#open();
   }
 
   /** Appends a command, copied from bytes[from, to). The caller has looked at `full`. */
@@ -126,12 +142,7 @@ export class Lane implements Flushable, ConnectionOwner {
 
   /** Room for a command of so many bytes, to be written at `used` and then sent by `sendWritten`, in the same breath. */
   room(length: number): Segment {
-    const last = this.#segments[this.#segments.length - 1];
-    if (last !== undefined && last.used + length <= last.buffer.length) return last;
-    const buffer = this.#settings.pool.acquire(Math.max(length, LARGEST_BYTES));
-    const segment: Segment = { buffer, used: 0, flushed: 0, live: 0 };
-    this.#segments.push(segment);
-    return segment;
+    return this.#queue.segments.room(length);
   }
 
   /** Appends the command of `length` bytes that was written into `room`. */
@@ -143,18 +154,47 @@ export class Lane implements Flushable, ConnectionOwner {
 
   /** Appends a command whose buffer the lane takes over (and gives back to the pool). */
   sendOwned(request: Request, buffer: Buffer, from: number, to: number): void {
-    const segment: Segment = { buffer, used: to, flushed: from, live: 0 };
-    this.#segments.push(segment);
-    this.#enqueue(request, segment, from, to);
+    this.#enqueue(request, this.#queue.segments.own(buffer, from, to), from, to);
   }
 
   /** Everything from here on goes to another address, or to another incarnation of the same. */
   retarget(target: Target, reason: string): void {
     this.#target = target;
+    this.#barred = '';
+    this.#dropNext(reason);
     this.#connection?.end(reason);
     this.#cancelRetry();
     this.#settings.backoff.reset();
-    if (this.#settings.lasting || this.#waiting.length > 0) this.connect();
+    if (this.#wanted) this.connect();
+  }
+
+  /**
+   * Goes on as another user of the same incarnation: the connection in use serves until another one is ready, and is
+   * left as soon as nothing on it is unanswered.
+   */
+  renew(target: Target, reason: string): void {
+    if (this.#connection?.ready !== true) return this.retarget(target, reason);
+    this.#target = target;
+    this.#barred = '';
+    this.#cancelRetry();
+    this.#settings.backoff.reset();
+    this.#dropNext(reason);
+    this.#next = this.#open();
+  }
+
+  /**
+   * Sends what was accepted so far, and then nothing more; leaves its connection when nothing is unanswered, and, for
+   * `untilConfirmed`, no answer is kept: as long as it stands, the node's users of this epoch are not taken away.
+   */
+  bar(reason: string, untilConfirmed = false): void {
+    this.flush();
+    this.#barred = reason;
+    this.#untilConfirmed = untilConfirmed;
+    this.#cancelRetry();
+    this.#dropNext(reason);
+    if (this.#connection === null) this.problem = reason;
+    else if (this.#connection.ready) this.#leaveIfDone();
+    else this.#connection.end(reason);
   }
 
   /** Ends the lane; what waits is refused, what was sent is answered as after a broken connection. */
@@ -162,58 +202,70 @@ export class Lane implements Flushable, ConnectionOwner {
     if (this.#closed) return;
     this.#closed = true;
     this.#cancelRetry();
+    this.#dropNext(detail);
     this.#connection?.end(detail);
-    this.#failAll(failure, detail);
-    this.#releaseSegments();
+    this.#queue.close(failure, detail);
+  }
+
+  /** Ends the lane, which only reads: what it holds goes on over another one, behind what that holds. */
+  handOver(to: Lane, reason: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#cancelRetry();
+    this.#connection?.end(reason);
+    this.#queue.handOver(to, reason);
+  }
+
+  confirm(number: number): number {
+    const count = this.#queue.confirm(number);
+    this.#leaveIfDone();
+    this.#closeIfSpent();
+    return count;
+  }
+
+  learn(era: Era): void {
+    if (this.#closed || this.#queue.era === era) return;
+    // A connection that still stands leads to a primary that is none any more, or has begun another history. One that is
+    // being opened leads to the present one.
+    if (this.#connection?.ready === true) this.#connection.end('the primary has begun another history');
+    this.#queue.settle(era, this.problem);
+    this.#closeIfSpent();
+    if (this.#wanted) this.connect();
   }
 
   /** Looks at the clock: refuses what has waited too long, ends a connection that has gone silent. */
   sweep(nowMs: number): void {
     const stoodStill = nowMs - this.#sweptMs > STANDSTILL_MS;
     this.#sweptMs = nowMs;
-    if (this.#waiting.length === 0) this.#releaseSegments();
-    if (this.#connection?.ready === true) {
-      // After a standstill of this process timers come before sockets, on which the answers may lie unread.
-      if (stoodStill) this.activeMs = nowMs;
-      if (this.#sent > 0 && nowMs - this.activeMs > this.patienceMs) {
-        this.#settings.cells.timeouts += 1;
-        this.#connection.end(`the node left a command unanswered for ${this.patienceMs} ms`);
-      }
+    this.#queue.releaseIdle();
+    // After a standstill of this process timers come before sockets, on which the answers may lie unread.
+    if (stoodStill) this.activeMs = nowMs;
+    else this.#giveUp(nowMs);
+    if (this.#connection?.ready === true && this.#queue.sent > 0 && nowMs - this.activeMs > this.patienceMs) {
+      this.#settings.cells.timeouts += 1;
+      this.#connection.end(`the node left a command unanswered for ${this.patienceMs} ms`);
       return;
     }
-    while (this.#waiting.length > 0 && this.#waiting.peek().arrivedMs + this.#settings.holdMs <= nowMs) {
-      const request = this.#waiting.shift();
-      this.#settings.cells.expired += 1;
-      // Its bytes must not leave any more, though the segment also holds commands that still wait.
-      if (request.segment !== null) request.segment.flushed = request.to;
-      this.#forgetBytes(request.segment);
-      request.segment = null;
-      request.receiver.onFailure(request, Failure.Down, this.#told(this.problem));
-    }
+    if (!this.ready && this.inFlight === this.kept) this.#queue.expire(nowMs, this.problem);
   }
 
   flush(): void {
     const connection = this.#connection;
-    if (connection === null || !connection.ready) return;
-    const segments = this.#segments;
-    const many = segments.length > 1;
-    if (many) connection.cork();
-    for (let i = 0; i < segments.length; i += 1) {
-      const segment = segments[i] as Segment;
-      if (segment.flushed === segment.used) continue;
-      this.#settings.cells.bytesOut += segment.used - segment.flushed;
-      connection.write(segment.buffer.subarray(segment.flushed, segment.used));
-      segment.flushed = segment.used;
-    }
-    if (many) connection.uncork();
-    this.#sent = this.#waiting.length;
+    if (connection === null || !this.ready || this.#next?.ready === true) return;
+    this.#queue.flush(connection);
   }
 
-  onReady(): void {
+  onReady(connection: Connection): void {
+    if (connection === this.#next) {
+      if (this.#queue.sent === 0) this.#takeOver();
+      return;
+    }
     this.#everReady = true;
     this.problem = '';
     this.activeMs = tick();
     this.#settings.backoff.reset();
+    this.#enter(connection);
+    if (this.#closed) return;
     this.#settings.onState?.(this);
     this.flush();
   }
@@ -221,53 +273,98 @@ export class Lane implements Flushable, ConnectionOwner {
   onBytes(length: number, bytes: Buffer): void {
     this.#settings.cells.bytesIn += length;
     this.activeMs = tick();
+    const queue = this.#queue;
     let at = 0;
     while (at < length) {
-      const request = this.#waiting.peek();
-      if (this.#sent === 0) return this.#garbage('the node sent a reply that nobody had asked for');
+      const request = queue.first;
+      if (queue.sent === 0) return this.#garbage('the node sent a reply that nobody had asked for');
       const next = this.#decoder.frame(bytes, at, length);
       if (next === REPLY_UNFINISHED) {
-        if (request.skip > 0) {
-          this.#cut = Buffer.concat([this.#cut, bytes.subarray(at, length)]);
-        } else {
-          request.started = true;
-          request.receiver.onReply(request, bytes, at, length, false);
-        }
+        if (request.skip > 0) this.#cut = Buffer.concat([this.#cut, bytes.subarray(at, length)]);
+        else queue.onPart(request, bytes, at, length);
         return;
       }
       if (next === REPLY_GARBAGE) return this.#garbage('the node sent something that is not RESP');
-      if (request.skip > 0) {
-        this.#skipped(request, bytes, at, next);
-      } else {
-        const { segment } = request;
-        this.#waiting.shift();
-        this.#sent -= 1;
-        request.receiver.onReply(request, bytes, at, next, true);
-        this.#forgetBytes(segment);
-      }
+      if (request.skip > 0) this.#skipped(request, bytes, at, next);
+      else queue.onWhole(request, bytes, at, next);
       at = next;
     }
+    if (queue.sent > 0) return;
+    if (this.#next?.ready === true) this.#takeOver();
+    else this.#leaveIfDone();
   }
 
-  onEnded(_connection: Connection, reason: string): void {
-    this.#connection = null;
-    this.problem = reason;
+  onEnded(connection: Connection, reason: string): void {
+    if (connection === this.#next) return this.#onNextEnded();
+    if (connection !== this.#connection) return;
+    this.#connection = this.#next;
+    this.#next = null;
+    this.problem = this.#barred === '' ? reason : this.#barred;
     this.#decoder.reset();
     this.#cut = EMPTY;
     if (this.#closed) return;
-    this.#settings.onState?.(this);
-    this.#recover(reason);
+    if (this.#settings.lent && this.#everReady) this.#queue.spend(reason);
+    else this.#queue.lose(reason);
+    this.#closeIfSpent();
+    if (this.#barred !== '') this.#settings.guard?.onLeft();
     if (this.#closed) return;
-    if (!this.#settings.lasting && this.#everReady && this.#settings.lent) {
-      this.close(Failure.Uncertain, reason);
-      return;
-    }
-    if (this.#settings.lasting || this.#waiting.length > 0) this.#retryLater();
+    const follower = this.#connection;
+    if (follower?.ready === true) return this.onReady(follower);
+    this.#settings.onState?.(this);
+    if (this.#connection === null && this.#wanted) this.#retryLater();
+  }
+
+  /** The one in use goes on meanwhile, with what was to go out over this one. */
+  #onNextEnded(): void {
+    this.#next = null;
+    this.#retryLater();
+    scheduleFlush(this);
+  }
+
+  #dropNext(reason: string): void {
+    const next = this.#next;
+    this.#next = null;
+    next?.end(reason);
+  }
+
+  #leaveIfDone(): void {
+    if (this.#barred === '' || this.#queue.sent > 0 || (this.#untilConfirmed && this.kept > 0)) return;
+    this.#connection?.end(this.#barred);
+  }
+
+  /** Whether a connection is of use. */
+  get #wanted(): boolean {
+    return this.#settings.lasting || this.#queue.waiting > 0;
+  }
+
+  #open(): Connection {
+    const { secure, connectMs } = this.#settings;
+    return new Connection(this.#target, secure, connectMs, this);
+  }
+
+  /** The connection that was opened beside the one in use carries on. */
+  #takeOver(): void {
+    const old = this.#connection;
+    const next = this.#next;
+    if (next === null) return;
+    this.#connection = next;
+    this.#next = null;
+    old?.end('another connection carries on');
+    this.onReady(next);
+  }
+
+  /** Tells the queue what the login has told. */
+  #enter(connection: Connection): void {
+    const { guard } = this.#settings;
+    if (guard === null) return;
+    this.#queue.enter(guard.eraOf(connection, this));
+    this.#closeIfSpent();
   }
 
   /** A reply that only the receiver's bookkeeping wants; it is small, so a cut one is put together. */
   #skipped(request: Request, bytes: Buffer, from: number, to: number): void {
     request.skip -= 1;
+    request.skipped += 1;
     if (this.#cut.length === 0) {
       request.receiver.onSkipped(request, bytes, from, to);
       return;
@@ -286,94 +383,31 @@ export class Lane implements Flushable, ConnectionOwner {
     request.from = from;
     request.to = to;
     segment.live += 1;
-    if (this.#closed) {
-      this.#releaseSegments();
-      request.segment = null;
-      request.receiver.onFailure(request, Failure.Closing, this.#told('its connection is closed'));
-      return;
-    }
-    if (this.#sent === 0) this.activeMs = request.arrivedMs;
-    this.#waiting.push(request);
-    this.#settings.cells.commands += 1;
+    const queue = this.#queue;
+    if (this.#closed || queue.spent) return queue.turnAway(request, this.#closed ? Failure.Closing : Failure.Gone);
+    if (queue.sent === 0) this.activeMs = request.arrivedMs;
+    queue.accept(request);
     if (this.#connection === null) this.connect();
     scheduleFlush(this);
   }
 
-  /** One command of the segment is answered: its bytes are not needed any more. */
-  #forgetBytes(segment: Segment | null): void {
-    if (segment === null) return;
-    segment.live -= 1;
-    if (segment.live > 0) return;
-    const segments = this.#segments;
-    // All commands in it were answered, so all of its bytes had left: it can be written anew, or given back.
-    if (segments.length === 1 && segment === segments[0] && segment.buffer.length <= LARGEST_BYTES) {
-      segment.used = 0;
-      segment.flushed = 0;
-      return;
-    }
-    const index = segments.indexOf(segment);
-    // Not ours any more: the reply made its receiver close this lane, and the segments went back with it.
-    if (index < 0) return;
-    segments.splice(index, 1);
-    this.#settings.pool.release(segment.buffer);
+  #closeIfSpent(): void {
+    if (this.#queue.spent && this.unsettled === 0) this.close(Failure.Gone, this.problem);
   }
 
-  /** Sorts the requests of a broken connection into those that wait on and those whose fate is open. */
-  #recover(reason: string): void {
-    const old = this.#waiting;
-    const oldSegments = this.#segments;
-    const sent = this.#sent;
-    if (sent === 0) return;
-    lastMark += 1;
-    const again: boolean[] = [];
-    for (let i = sent - 1; i >= 0; i -= 1) {
-      const request = old.at(i);
-      again[i] = this.#mayRepeat(request);
-      if (request.isWrite && request.origin !== null) request.origin.lostMark = lastMark;
-    }
-    this.#waiting = new Fifo<Request>(NONE, 64);
-    this.#segments = [];
-    this.#sent = 0;
-    const failed: Request[] = [];
-    for (let i = 0; old.length > 0; i += 1) {
-      const request = old.shift();
-      // The wait for another connection begins now, however long the node has left it unanswered.
-      if (i < sent && again[i] === true) request.arrivedMs = coarse.nowMs;
-      if (i >= sent || again[i] === true) this.#requeue(request);
-      else failed.push(request);
-    }
-    for (const segment of oldSegments) this.#settings.pool.release(segment.buffer);
-    for (const request of failed) {
-      request.segment = null;
-      request.receiver.onFailure(request, request.isWrite ? Failure.Uncertain : Failure.ReadLost, this.#told(reason));
-    }
-  }
-
-  #mayRepeat(request: Request): boolean {
-    if (request.isWrite || request.started) return false;
-    if (request.skip > 0) return false;
-    return request.origin === null || request.origin.lostMark !== lastMark;
-  }
-
-  #requeue(request: Request): void {
-    const { buffer } = request.segment as Segment;
-    const length = request.to - request.from;
-    const segment = this.room(length);
-    buffer.copy(segment.buffer, segment.used, request.from, request.to);
-    request.segment = segment;
-    request.from = segment.used;
-    request.to = segment.used + length;
-    segment.used += length;
-    segment.live += 1;
-    this.#waiting.push(request);
+  #giveUp(nowMs: number): void {
+    this.#queue.giveUp(nowMs, this.problem);
+    this.#leaveIfDone();
+    this.#closeIfSpent();
   }
 
   #retryLater(): void {
-    if (this.#connection !== null) return;
+    if (this.#closed || this.#barred !== '' || this.#retry !== null) return;
     this.#settings.cells.reconnects += 1;
     this.#retry = setTimeout(() => {
       this.#retry = null;
-      this.connect();
+      if (this.#connection === null) this.connect();
+      else if (this.#connection.target !== this.#target && this.#next === null) this.#next = this.#open();
     }, this.#settings.backoff.nextMs());
   }
 
@@ -381,38 +415,13 @@ export class Lane implements Flushable, ConnectionOwner {
     if (this.#retry !== null) clearTimeout(this.#retry);
     this.#retry = null;
   }
-
-  #failAll(failure: Failure, detail: string): void {
-    while (this.#waiting.length > 0) {
-      const request = this.#waiting.shift();
-      const sent = this.#sent > 0;
-      if (sent) this.#sent -= 1;
-      this.#forgetBytes(request.segment);
-      request.segment = null;
-      request.receiver.onFailure(request, sent && request.isWrite ? Failure.Uncertain : failure, this.#told(detail));
-    }
-  }
-
-  /** A reason with the shard that it is about. */
-  #told(reason: string): string {
-    return `shard ${this.#settings.cells.name}: ${reason}`;
-  }
-
-  #releaseSegments(): void {
-    for (const segment of this.#segments) this.#settings.pool.release(segment.buffer);
-    this.#segments = [];
-  }
 }
 
 /** What a lane is told once. */
-export interface LaneSettings {
-  readonly pool: BufferPool;
-  readonly cells: ShardCells;
+export interface LaneSettings extends QueueSettings {
   readonly backoff: Backoff;
   readonly secure: Secure | null;
   readonly connectMs: number;
-  /** How long a command waits for a connection before it is refused. */
-  readonly holdMs: number;
   /** How long a sent command may stay without any sign of the node. */
   readonly timeoutMs: number;
   /** Most commands in line. */
@@ -425,21 +434,6 @@ export interface LaneSettings {
   readonly onState: ((lane: Lane) => void) | null;
 }
 
-const NONE = new Request();
 const EMPTY = Buffer.alloc(0);
-let lastMark = 0;
 /** More than this between two looks at the clock: it was this process that did not run. */
 const STANDSTILL_MS = 1000;
-
-/** Up to so many bytes a loop beats the call into the engine (1.2 ns a byte against some 36 ns). */
-const LOOP_BYTES = 32;
-
-/** Copies bytes[from, to) to `target` at `at`. */
-export function copyBytes(bytes: Buffer, from: number, to: number, target: Buffer, at: number): void {
-  if (to - from > LOOP_BYTES) {
-    // `Buffer.copy` does the same behind more checks, and takes half as long again.
-    target.set(new Uint8Array(bytes.buffer, bytes.byteOffset + from, to - from), at);
-    return;
-  }
-  for (let i = from, j = at; i < to; i += 1, j += 1) target[j] = bytes[i] as number;
-}

@@ -5,8 +5,8 @@ import { ReplyError, type ReplyValue, textOf } from '../resp/reply-value.ts';
 /**
  * What is said on a connection before anything else, and how its answers are judged.
  *
- * Nothing of a client's is sent before every line here was answered well and the node is who the topology says: of the
- * recorded incarnation, a primary, not loading, at least Redis 7.0.
+ * Nothing of a client's is sent before every line here was answered well and the node is who the topology says (rule
+ * R1): of the recorded incarnation, of the right role, not loading, at least Redis 7.0.
  */
 export interface Target {
   readonly host: string;
@@ -16,6 +16,10 @@ export interface Target {
   readonly password: string;
   /** The incarnation that must answer; null: any. */
   readonly runId: string | null;
+  /** The shard's epoch whose user logs in; for judging what is answered on the connection. */
+  readonly epoch?: number;
+  /** For reading from a copy: a replica must answer, and its link to its primary must stand. */
+  readonly copy?: boolean;
   readonly database: number;
   readonly protocol: Protocol;
   /**
@@ -56,10 +60,27 @@ export interface LoginResult {
   readonly version: string;
   /** The connection's number on the node (CLIENT ID); 0 after a login for control. */
   readonly clientId: number;
+  /** Which writes the node holds; null after a login for control. */
+  readonly history: History | null;
+}
+
+/** Which writes a node held at one moment, in the words of `INFO replication`. */
+export interface History {
+  readonly runId: string;
+  /** Names the history that it writes (or copies) now. */
+  readonly replicationId: string;
+  /** How many bytes of it there are. */
+  readonly offset: number;
+  /** Names the history that it had copied before it was promoted; empty: it never was. */
+  readonly previousId: string;
+  /** How many bytes of that earlier history it had when it was promoted; -1 without one. */
+  readonly promotedAt: number;
 }
 
 export function judgeLogin(target: Target, replies: readonly ReplyValue[]): LoginResult {
-  if (target.control === true) return { problem: controlProblem(replies), runId: '', clientId: 0, version: '' };
+  if (target.control === true) {
+    return { problem: controlProblem(replies), runId: '', clientId: 0, version: '', history: null };
+  }
   const info = readInfo(textOf(replies[replies.length - 1]));
   const clientId = replies[replies.length - 2];
   return {
@@ -67,6 +88,19 @@ export function judgeLogin(target: Target, replies: readonly ReplyValue[]): Logi
     runId: info.get('run_id') ?? '',
     version: info.get('redis_version') ?? '',
     clientId: typeof clientId === 'number' ? clientId : 0,
+    history: historyOf(info),
+  };
+}
+
+function historyOf(info: ReadonlyMap<string, string>): History {
+  const previousId = info.get('master_replid2') ?? '';
+  return {
+    runId: info.get('run_id') ?? '',
+    replicationId: info.get('master_replid') ?? '',
+    offset: Number(info.get('master_repl_offset') ?? 0),
+    previousId: /^0*$/.test(previousId) ? '' : previousId,
+    // Redis names the first byte that is not of the earlier history.
+    promotedAt: Math.max(-1, Number(info.get('second_repl_offset') ?? 0) - 1),
   };
 }
 
@@ -79,8 +113,14 @@ function problemOf(target: Target, replies: readonly ReplyValue[], info: Map<str
     return `another incarnation answers (run_id ${info.get('run_id')}, expected ${target.runId})`;
   }
   if (info.get('loading') === '1') return 'the node is loading its data';
+  if (target.copy === true) return copyProblem(info);
   if (info.get('role') !== 'master') return 'the node is a replica, not a primary';
   return '';
+}
+
+function copyProblem(info: ReadonlyMap<string, string>): string {
+  if (info.get('role') !== 'slave') return 'the node is no replica';
+  return info.get('master_link_status') === 'up' ? '' : 'the replica has lost its primary';
 }
 
 /** What HELLO says of a node: names and values in turn. A replica runs no script of ours. */

@@ -14,8 +14,17 @@ export class Request {
   tag = 0;
   /** Whether a lost connection leaves it open if the command took effect. */
   isWrite = false;
+  /**
+   * Whether its reply is passed on only once every in-sync copy holds what it tells of (rule R1). 1: yes, the usual for
+   * a write, and so for a strict read; 0: as it comes.
+   */
+  confirm = 0;
+  /** How long the copies may take (milliseconds); 0: as long as the shard's settings say. */
+  confirmMs = 0;
   /** Replies that come before the one that counts (`MULTI`, `+QUEUED`, …) and are not passed on. */
   skip = 0;
+  /** How many of those have come already. */
+  skipped = 0;
   /** The reply has begun and its first part was passed on. */
   started = false;
   /** The reply is whole and waits for those of earlier commands. */
@@ -33,6 +42,20 @@ export class Request {
   stashTo = 0;
   /** A long reply kept until its turn. */
   parts: Buffer[] | null = null;
+  /** The primary's offset that was known when it was sent: its write stands behind that. */
+  lower = 0;
+  /** The number under which its reply waits to be confirmed; 0: it does not. */
+  number = 0;
+  /** Since when (milliseconds of the monotonic clock). */
+  keptMs = 0;
+  /** Where the reply lies meanwhile. */
+  reply: Segment | null = null;
+  replyFrom = 0;
+  replyTo = 0;
+  /** The parts of one that came in several. */
+  kept: Buffer[] | null = null;
+  /** Bytes in `kept`; -1: it was too large and was let go. */
+  keptBytes = 0;
 }
 
 /** Takes what comes back for a request. */
@@ -63,6 +86,8 @@ export const Failure = {
   ReadLost: 3,
   /** The proxy is going away: not applied. */
   Closing: 4,
+  /** The connection of one client alone was lost; what was sent is proven to have left no trace: not applied. */
+  Gone: 5,
 } as const;
 export type Failure = (typeof Failure)[keyof typeof Failure];
 
@@ -103,6 +128,7 @@ export function acquireRequest(
   request.receiver = receiver;
   request.origin = origin;
   request.isWrite = isWrite;
+  request.confirm = isWrite ? 1 : 0;
   request.arrivedMs = nowMs;
   return request;
 }
@@ -112,7 +138,10 @@ export function releaseRequest(request: Request): void {
   request.receiver = NOBODY;
   request.origin = null;
   request.tag = 0;
+  request.confirm = 0;
+  request.confirmMs = 0;
   request.skip = 0;
+  request.skipped = 0;
   request.started = false;
   request.done = false;
   request.muted = false;
@@ -120,6 +149,14 @@ export function releaseRequest(request: Request): void {
   request.stashFrom = 0;
   request.stashTo = 0;
   request.parts = null;
+  request.lower = 0;
+  request.number = 0;
+  request.keptMs = 0;
+  request.reply = null;
+  request.replyFrom = 0;
+  request.replyTo = 0;
+  request.kept = null;
+  request.keptBytes = 0;
   if (free.length < MOST_FREE) free.push(request);
 }
 

@@ -7,9 +7,19 @@ function topologyOf(ring: RingConfig, names: readonly string[]): Topology {
   return {
     cluster: 'test',
     version: 1,
+    term: 0,
     ring,
     shards: names.map(name => {
-      return { name, weight: 1, epoch: 1, primary: `n-${name}`, inSync: [], joining: null, nodes: [`n-${name}`] };
+      return {
+        name,
+        weight: 1,
+        epoch: 1,
+        primary: `n-${name}`,
+        inSync: [],
+        joining: null,
+        paused: false,
+        nodes: [`n-${name}`],
+      };
     }),
     nodes: names.map((name, i) => ({ id: `n-${name}`, host: '10.0.0.1', port: 7000 + i, zone: 'a', runId: null })),
   };

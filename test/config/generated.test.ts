@@ -27,6 +27,7 @@ beforeAll(() => {
     RINGSIDE_SECRET: '0123456789abcdef',
     REDIS_PASSWORD: 'from the environment',
     APP_PASSWORD: 'open sesame',
+    ETCD_PASSWORD: 'another',
     SECRETS: directory,
     TLS: directory,
   };

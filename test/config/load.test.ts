@@ -10,6 +10,7 @@ import type { Config } from '../../src/config/config.ts';
 import { isLoopback } from '../../src/config/cross-checks.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { ConfigError, nearest } from '../../src/config/mistakes.ts';
+import { settingWarnings } from '../../src/config/warnings.ts';
 
 const HEAD = 'cluster: shop\nsecret: "0123456789abcdef"\n';
 const ONE_NODE = `${HEAD}nodes: [ { id: a1, address: "127.0.0.1:7001" } ]\n`;
@@ -47,7 +48,7 @@ describe('defaults', () => {
     expect(config.proxy.limits.arguments).toBe(1024 * 1024);
     expect(config.proxy.holdMs).toBe(5000);
     expect(config.supervisor.peers).toEqual(['http://127.0.0.1:7700']);
-    expect(config.nodeAccess).toEqual({ username: 'default', password: '', tls: null });
+    expect(config.nodeAccess).toEqual({ username: 'default', password: '', keepDefaultUser: false, tls: null });
   });
 
   test('shards without numbers take three copies each, and what is left over is spare', () => {
@@ -92,7 +93,7 @@ describe('values', () => {
     expect(proxy.listen).toEqual([{ kind: 'unix', path: join(directory, 'redis.sock') }]);
     expect(proxy.stateDir).toBe(join(directory, 'memory'));
     expect(proxy.tls?.cert).toBe(join(directory, 'pem'));
-    expect(supervisor.store.file).toBe('/var/lib/ringside');
+    expect(supervisor.store).toEqual({ kind: 'file', directory: '/var/lib/ringside' });
   });
 
   test('a secret file counts without the line break at its end', () => {
@@ -164,6 +165,78 @@ describe('values', () => {
       expect(() => load(`${ONE_NODE}${key}: 1\n`), key).toThrow(`${key}: unknown setting`);
       expect(() => load(`${ONE_NODE}proxy: { ${key}: 1 }\n`), key).toThrow(`proxy.${key}: unknown setting`);
     }
+  });
+});
+
+describe('writes, reads and rules', () => {
+  const THREE = nodes(3, 3);
+
+  test('by default every copy acknowledges, and the primary is read', () => {
+    const { writes, reads, rules, proxy } = load(ONE_NODE);
+    expect(writes).toEqual({ acknowledge: 'all', timeoutMs: 5000, minimumCopies: 1 });
+    expect([reads, rules, proxy.zone]).toEqual([{ from: 'primary', strict: false }, [], null]);
+  });
+
+  test('a rule leaves as it is what it does not say', () => {
+    const { rules } = load(
+      `${THREE}writes: { timeout: 7s, minimumCopies: 2 }\nreads: { from: any }\nrules:\n` +
+        '  - { match: "a*", writes: { acknowledge: primary } }\n  - { match: "b*", reads: { strict: true } }\n',
+    );
+    const writes = { acknowledge: 'all', timeoutMs: 7000, minimumCopies: 2 };
+    expect(rules).toEqual([
+      { match: 'a*', writes: { ...writes, acknowledge: 'primary' }, reads: { from: 'any', strict: false } },
+      { match: 'b*', writes, reads: { from: 'primary', strict: true } },
+    ]);
+  });
+
+  test('nodes take what proxies let through, unless they are told to take more', () => {
+    const longest = (yaml: string) => load(`${ONE_NODE}${yaml}`).nodeSettings['proto-max-bulk-len'];
+    expect(longest('')).toBe('536870912');
+    expect(longest('proxy: { limits: { bulk: 1gb } }\n')).toBe('1073741824');
+    expect(longest('nodeSettings: { proto-max-bulk-len: 2gb }\n')).toBe('2gb');
+    expect(load(`${ONE_NODE}nodeSettings:\n  # save: ""\n`).nodeSettings).toEqual(load(ONE_NODE).nodeSettings);
+  });
+
+  test('the topology is kept in a directory, or in etcd', () => {
+    expect(load(ONE_NODE).supervisor.store).toEqual({ kind: 'file', directory: join(directory, 'state') });
+    writeFileSync(join(directory, 'pem'), 'PEM');
+    const etcd =
+      'supervisor: { store: { etcd: { endpoints: [ "https://a:2379/" ], username: u, password: p, tls: { ca: pem } } } }\n';
+    expect(load(`${ONE_NODE}${etcd}`).supervisor.store).toEqual({
+      kind: 'etcd',
+      endpoints: ['https://a:2379'],
+      prefix: '/ringside/',
+      auth: { username: 'u', password: 'p' },
+      tls: { ca: join(directory, 'pem'), cert: null, key: null, serverName: null },
+    });
+  });
+});
+
+describe('warnings', () => {
+  const THREE = nodes(3, 3);
+
+  test('there are none for the defaults on three nodes', () => {
+    expect(settingWarnings(load(THREE))).toEqual([]);
+  });
+
+  test('a write that gives up before a hung copy is found, once for each place that says so', () => {
+    const yaml = `${THREE}writes: { timeout: 2s }\nrules:\n  - { match: "a*" }\n  - { match: "b*", writes: { timeout: 1s } }\n`;
+    expect(settingWarnings(load(yaml))).toEqual([
+      expect.stringMatching(/^writes\.timeout: 2s is less than .*expected at least 2500ms$/),
+      expect.stringMatching(/^rules\[1\]\.writes\.timeout: 1s is less than/),
+    ]);
+    expect(settingWarnings(load(yaml.replace('2s', '2500ms').replace('1s', '3s')))).toEqual([]);
+  });
+
+  test('a shard of one copy, where every copy is to acknowledge', () => {
+    expect(settingWarnings(load(ONE_NODE))).toEqual([expect.stringMatching(/a single copy in shard s1/)]);
+    expect(settingWarnings(load(`${ONE_NODE}writes: { acknowledge: primary }\n`))).toEqual([]);
+  });
+
+  test('a zone in which no node is', () => {
+    const yaml = `${THREE}reads: { from: zone }\nproxy: { zone: z }\n`;
+    expect(settingWarnings(load(yaml))).toEqual([expect.stringMatching(/no node is in zone z \(there are a, b, c\)/)]);
+    expect(settingWarnings(load(yaml.replace('zone: z', 'zone: b')))).toEqual([]);
   });
 });
 
@@ -266,15 +339,19 @@ describe('any text at all', () => {
 describe('connection budget', () => {
   test('counts all connections that every worker may have', () => {
     const config = load(`${ONE_NODE}proxy: { workers: 2, limits: { exclusive: 50 } }\n`);
-    expect(connectionBudget(config, 1032)).toMatchObject({ perProxy: 200, proxies: 5 });
+    expect(connectionBudget(config, 1032)).toMatchObject({ perProxy: 208, proxies: 4 });
     expect(connectionBudget(config, 1032).text).toContain(
-      'at most 200 (workers 2 × (32 lanes + 50 exclusive + 16 idle + 2 ',
+      'at most 208 (workers 2 × (32 lanes + 4 barriers + 50 exclusive + 16 idle + 2 ',
     );
     expect(connectionBudget(config, 1032).warning).toContain('proxy.limits.exclusive (50)');
   });
 
+  test('goes by the maxclients that the nodes are given', () => {
+    expect(connectionBudget(load(`${ONE_NODE}nodeSettings: { maxclients: 1164 }\n`)).proxies).toBe(2);
+  });
+
   test('warns of nothing at the defaults', () => {
-    expect(connectionBudget(load(ONE_NODE))).toMatchObject({ perProxy: 562, proxies: 17, warning: null });
+    expect(connectionBudget(load(ONE_NODE))).toMatchObject({ perProxy: 566, proxies: 17, warning: null });
   });
 });
 

@@ -186,6 +186,19 @@ describe('what needs a restart', () => {
     expect(reloads[1]?.changed).toEqual(['proxy.auth.password']);
   });
 
+  test('is not when a write counts as done, nor who answers reads', async () => {
+    const file = join(directory, 'ringside.yaml');
+    writeFileSync(file, HEAD);
+    begin(file);
+    writeFileSync(file, `${HEAD}writes: { acknowledge: primary, timeout: 9s }\nreads: { strict: true }\n`);
+    await until(() => reloads.length === 1);
+    writeFileSync(file, `${HEAD}rules: [ { match: "a*", writes: { acknowledge: primary } } ]\n`);
+    await until(() => reloads.length === 2);
+    expect(reloads.map(reload => reload.needsRestart)).toEqual([[], []]);
+    expect(reloads[0]?.changed).toEqual(['writes.acknowledge', 'writes.timeout', 'reads.strict']);
+    expect(reloads[1]?.changed).toContain('rules');
+  });
+
   test('a changed secret in an unchanged secretFile', () => {
     const file = join(directory, 'ringside.yaml');
     writeFileSync(join(directory, 'secret'), '0123456789abcdef');

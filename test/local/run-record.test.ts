@@ -56,7 +56,6 @@ test('a record comes back as it was written', () => {
   const record = {
     roles: { proxy: own },
     nodes: { n1: { host: '127.0.0.1', port: 7001, process: own } },
-    savedOffsets: { n2: 17 },
   };
   writeRunRecord(file, record);
   expect(readRunRecord(file)).toEqual(record);
@@ -64,7 +63,7 @@ test('a record comes back as it was written', () => {
 
 test('without a readable record nothing has run before', () => {
   const file = path.join(directory, 'run.json');
-  const nothing = { roles: {}, nodes: {}, savedOffsets: {} };
+  const nothing = { roles: {}, nodes: {} };
   expect(readRunRecord(file)).toEqual(nothing);
   writeFileSync(file, '{"nodes":{"n1"');
   expect(readRunRecord(file)).toEqual(nothing);

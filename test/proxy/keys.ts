@@ -46,6 +46,8 @@ export async function startAgain(stand: Stand, port: number): Promise<() => Prom
       return false;
     }
   });
+  // It is another incarnation, without users: a supervisor would set it up and say so.
+  await stand.follow(stand.topology);
   return async () => {
     if (child.exitCode !== null) return;
     const gone = once(child, 'exit');

@@ -1,7 +1,6 @@
 /** A new topology, or new settings, reach what is running already: clients stay connected, lanes stay in order. */
 import { afterEach, describe, expect, test } from 'vitest';
 import type { ProxyConfig } from '../../src/config/config.ts';
-import { initialTopology } from '../../src/topology/snapshot.ts';
 import type { StockRedis } from '../differential/stock-redis.ts';
 import { clientOf, holdWrites, keyOn, lent, send, take } from './keys.ts';
 import { pipeline, Stand, until } from './stand.ts';
@@ -117,12 +116,12 @@ describe('a topology', () => {
     const [wire, busy] = await Promise.all([stand.connect(), stand.connect()]);
     const key = keyOn(stand, 0);
     const second = stand.nodes[1] as StockRedis;
-    const before = initialTopology(stand.proxy.config);
+    const before = stand.topology;
     const [s1, s2] = before.shards as [(typeof before.shards)[0], (typeof before.shards)[0]];
     await pipeline(wire, `WATCH ${key}`);
     await send(busy, ...Array.from({ length: 500 }, (_, i) => `SET ${key} ${i}`));
     await take(busy, 1);
-    stand.proxy.follow({ ...before, version: 2, shards: [{ ...s1, primary: s2.primary, epoch: 2 }, s2] });
+    await stand.follow({ ...before, shards: [{ ...s1, primary: s2.primary, epoch: 2 }, s2] });
     const replies = await take(busy, 499);
     expect(replies.filter(reply => reply !== '+OK\r\n' && !reply.startsWith('-UNCERTAIN '))).toEqual([]);
     expect((await pipeline(wire, 'MULTI', `SET ${key} x`, 'EXEC')).at(-1)).toBe('*-1\r\n');
@@ -135,7 +134,7 @@ describe('a topology', () => {
     stand = await Stand.start(3);
     const [wire, watcher, listener] = await Promise.all([stand.connect(), stand.connect(), stand.connect()]);
     const client = await clientOf(stand, watcher);
-    const before = initialTopology(stand.proxy.config);
+    const before = stand.topology;
     const key = keyOn(stand, 1, 'stays');
     const sharded = keyOn(stand, 2, 'moves');
     await pipeline(listener, 'SUBSCRIBE c', `SSUBSCRIBE ${sharded}`);
@@ -161,20 +160,17 @@ describe('a topology', () => {
     expect(lent(stand)).toBe(0);
   });
 
-  test('that names the incarnation in use, or no more, cuts no connection', async () => {
+  test('that names the incarnation in use once more cuts no connection; one that names none ends them', async () => {
     stand = await Stand.start(1);
     const wire = await stand.connect();
-    const before = initialTopology(stand.proxy.config);
-    const runId = stand.proxy.shards[0]?.lane(0, 2).runId as string;
+    const before = stand.topology;
     await pipeline(wire, 'WATCH k');
-    for (const [version, named] of [runId, null, runId].entries()) {
-      stand.proxy.follow({
-        ...before,
-        version: version + 2,
-        nodes: before.nodes.map(node => ({ ...node, runId: named })),
-      });
-      expect(stand.proxy.waitingFor()).toEqual([]);
-    }
+    stand.proxy.follow({ ...before, version: 2 });
+    expect(stand.proxy.waitingFor()).toEqual([]);
     expect((await pipeline(wire, 'MULTI', 'SET k v', 'EXEC')).at(-1)).toBe('*1\r\n+OK\r\n');
+    stand.proxy.follow({ ...before, version: 3, nodes: before.nodes.map(node => ({ ...node, runId: null })) });
+    expect(stand.proxy.waitingFor()).toEqual(['s1: it was never formed: no supervisor has set it up yet']);
+    stand.proxy.follow({ ...before, version: 4 });
+    expect(await pipeline(wire, 'GET k')).toEqual(['$1\r\nv\r\n']);
   });
 });

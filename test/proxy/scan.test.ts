@@ -1,6 +1,5 @@
 /** SCAN walks all shards with cursors that outlive neither an incarnation nor a ring, and misses no key. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { initialTopology } from '../../src/topology/snapshot.ts';
 import { type StockRedis, startStockRedis } from '../differential/stock-redis.ts';
 import type { Wire } from '../differential/wire.ts';
 import { startAgain } from './keys.ts';
@@ -126,7 +125,7 @@ test('a walk begins anew when the shards are others, and no key is missed', asyn
   try {
     const one = await own.connect();
     await fill(one);
-    const before = initialTopology(own.proxy.config);
+    const before = own.topology;
     const [first, second] = before.shards;
     let cursor = '0';
     // Up to the beginning of the second shard, whose cursor has no position and is small.

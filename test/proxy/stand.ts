@@ -7,9 +7,10 @@ import { loadConfig } from '../../src/config/load.ts';
 import { Listener } from '../../src/downstream/listener.ts';
 import { Proxy } from '../../src/proxy/proxy.ts';
 import { ProxyMetrics } from '../../src/telemetry/proxy-cells.ts';
-import { initialTopology } from '../../src/topology/snapshot.ts';
+import { initialTopology, type Topology } from '../../src/topology/snapshot.ts';
 import { type StockRedis, startStockRedis } from '../differential/stock-redis.ts';
 import { type Endpoint, encode, Wire } from '../differential/wire.ts';
+import { formTopology } from '../support/formed-node.ts';
 import { freePorts } from '../support/ports.ts';
 
 export class Stand {
@@ -46,7 +47,8 @@ export class Stand {
     );
     process.env['RINGSIDE_LOG'] ??= 'silent';
     const config = loadConfig(file);
-    const proxy = new Proxy(config, initialTopology(config), null, new ProxyMetrics(), createLog('proxy'));
+    const topology = await formTopology(initialTopology(config), config);
+    const proxy = new Proxy(config, topology, null, new ProxyMetrics(), createLog('proxy'));
     const listener = new Listener(proxy);
     await listener.listen();
     const stand = new Stand(proxy, listener, port, nodes, directory);
@@ -54,6 +56,18 @@ export class Stand {
     // The nodes' tables of commands have come too, and nothing is held any more.
     await until(() => proxy.commandsDigest !== '' && proxy.pool.heldBytes === 0);
     return stand;
+  }
+
+  /** The topology that the proxy goes by. */
+  get topology(): Topology {
+    return this.proxy.topology;
+  }
+
+  /** Makes the nodes ready for a topology (users of its epochs, their incarnations of now), and tells the proxy of it. */
+  async follow(topology: Topology, except: readonly string[] = []): Promise<void> {
+    const { secret } = this.proxy.config;
+    const formed = await formTopology({ ...topology, version: this.topology.version + 1 }, { secret, except });
+    this.proxy.follow(formed);
   }
 
   /** A client of the proxy; closed with the stand. */

@@ -41,6 +41,7 @@ describe.each(['2', '3'])('in RESP%s, byte for byte as stock Redis', protocol =>
     ['SELECT of no database', ['MULTI', 'SELECT 99', 'SET {t}k 1', 'EXEC', 'GET {t}k']],
     ['CLIENT inside of a block', ['MULTI', 'CLIENT SETNAME me', 'SET {t}c 1', 'CLIENT GETNAME', 'EXEC']],
     ['PING and ECHO inside of a block', ['MULTI', 'PING', 'ECHO x', 'EXEC']],
+    ['SLOWLOG inside of a block', ['MULTI', 'SLOWLOG GET 0', 'SET {t}l 1', 'SLOWLOG GET -2', 'SLOWLOG RESET', 'EXEC']],
     ['nothing blocks inside of a block', ['MULTI', 'BLPOP {t}none 0', 'EXEC']],
     ['WATCH without a change', ['WATCH {t}w', 'MULTI', 'SET {t}w 5', 'EXEC', 'GET {t}w']],
     ['WATCH, then a change of its own', ['WATCH {t}w', 'SET {t}w 7', 'MULTI', 'SET {t}w 8', 'EXEC', 'GET {t}w']],

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parseNodeReport } from '../../src/supervisor/node-report.ts';
+import { parseNodeReport } from '../../src/supervisor/core/node-report.ts';
 
 const common = [
   '# Server',
@@ -15,12 +15,16 @@ const common = [
   '# Replication',
   'master_replid:8371b4fb1155b71f4a04d3e1bc3e18c4a990aeeb',
 ];
+const neverPromoted = ['master_replid2:0000000000000000000000000000000000000000', 'second_repl_offset:-1'];
+const promoted = ['master_replid2:0fa5f4d82ad80257893a42ee6c6df46be4d2f6ad', 'second_repl_offset:51'];
 const text = (...lines: string[]) => [...common, ...lines, ''].join('\r\n');
 
 test('a primary with keys in two databases', () => {
   const info = text(
     'role:master',
+    'connected_slaves:2',
     'master_repl_offset:99',
+    ...neverPromoted,
     'db0:keys=2,expires=1,avg_ttl=5',
     'db9:keys=3,expires=0,avg_ttl=0',
   );
@@ -31,6 +35,9 @@ test('a primary with keys in two databases', () => {
     loading: false,
     offset: 99,
     following: null,
+    previousReplicationId: null,
+    promotedAtOffset: -1,
+    replicaLinks: 2,
     keys: 5,
     usedMemoryBytes: 1_048_576,
   });
@@ -38,12 +45,22 @@ test('a primary with keys in two databases', () => {
 
 test('a replica whose own offset is not that of its primary', () => {
   const link = ['master_host:::1', 'master_port:7001', 'master_link_status:down', 'master_sync_in_progress:1'];
-  const info = text('role:slave', 'slave_repl_offset:7', 'master_repl_offset:99', ...link);
+  const sync = ['master_last_io_seconds_ago:-1', 'master_sync_left_bytes:5000'];
+  const info = text('role:slave', 'slave_repl_offset:7', 'master_repl_offset:99', ...link, ...sync, ...neverPromoted);
   expect(parseNodeReport(info)).toMatchObject({
     role: 'replica',
     offset: 7,
-    following: { host: '::1', port: 7001, linkUp: false, syncing: true },
+    following: { host: '::1', port: 7001, linkUp: false, syncing: true, syncLeftBytes: 5000, lastHeardSeconds: -1 },
     keys: 0,
+  });
+});
+
+test('a primary that was promoted tells how much of the earlier history it has', () => {
+  const info = text('role:master', 'connected_slaves:0', 'master_repl_offset:60', ...promoted);
+  // Redis names the first byte that is not of it.
+  expect(parseNodeReport(info)).toMatchObject({
+    previousReplicationId: '0fa5f4d82ad80257893a42ee6c6df46be4d2f6ad',
+    promotedAtOffset: 50,
   });
 });
 

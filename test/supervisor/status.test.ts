@@ -1,147 +1,100 @@
 import { expect, test } from 'vitest';
-import type { NodeReport } from '../../src/supervisor/node-report.ts';
-import type { Observation } from '../../src/supervisor/probe.ts';
-import { clusterStatus } from '../../src/supervisor/status.ts';
+import type { Observation } from '../../src/supervisor/core/effect.ts';
+import type { EngineStatus } from '../../src/supervisor/core/engine.ts';
+import type { NodeReport } from '../../src/supervisor/core/node-report.ts';
+import { clusterStatus, type LeaderKnowledge } from '../../src/supervisor/status.ts';
 import type { Topology } from '../../src/topology/snapshot.ts';
-
-const node = (id: string, port: number) => ({ id, host: '127.0.0.1', port, zone: 'z1', runId: null });
 
 const topology: Topology = {
   cluster: 'shop',
-  version: 7,
+  version: 9,
+  term: 3,
   ring: { kind: 'murmur3', hash: 'murmur3', hashTag: '{}', vnodes: 256 },
-  shards: [{ name: 's1', weight: 1, epoch: 4, primary: 'a', inSync: [], joining: null, nodes: ['a', 'b', 'c'] }],
-  nodes: [node('a', 7001), node('b', 7002), node('c', 7003), node('d', 7004)],
+  shards: [
+    {
+      name: 's1',
+      weight: 1,
+      epoch: 4,
+      primary: 'b',
+      inSync: ['a'],
+      joining: 'c',
+      paused: false,
+      nodes: ['a', 'b', 'c'],
+    },
+  ],
+  nodes: ['a', 'b', 'c', 'd'].map((id, index) => {
+    return { id, host: '10.0.0.1', port: index + 1, zone: `z${index}`, runId: `run-${id}` };
+  }),
 };
 
-const primary: NodeReport = {
-  runId: 'run-a',
-  processId: 1,
-  version: '7.0.15',
-  role: 'primary',
-  loading: false,
-  replicationId: 'history-1',
-  offset: 1000,
-  following: null,
-  keys: 3,
-  usedMemoryBytes: 1_000_000,
-  maxMemoryBytes: 0,
+const base: NodeReport = {
+  ...{ runId: 'run-b', processId: 1, version: '7.0.15', role: 'primary', loading: false, replicationId: 'h' },
+  ...{ offset: 100, previousReplicationId: null, promotedAtOffset: -1, following: null, keys: 1, replicaLinks: 1 },
+  ...{ usedMemoryBytes: 1000, maxMemoryBytes: 0 },
 };
-const replica: NodeReport = {
-  ...primary,
-  runId: 'run-b',
-  role: 'replica',
-  offset: 940,
-  following: { host: '127.0.0.1', port: 7001, linkUp: true, syncing: false },
+const following = { host: '10.0.0.1', port: 2, linkUp: true, syncing: false, syncLeftBytes: 0, lastHeardSeconds: 0 };
+const replica: NodeReport = { ...base, runId: 'run-a', role: 'replica', offset: 88, following };
+
+const engine: EngineStatus = {
+  term: 4,
+  shards: [
+    {
+      name: 's1',
+      state: 'degraded',
+      why: 'c joins',
+      running: 'grow',
+      rebuild: { nodeId: 'c', from: 'a', sinceMs: 900, leftBytes: 5000, lagBytes: null },
+      needs: null,
+      changes: [{ kind: 'failover', cause: 'a crashed', atMs: 500, durationMs: 231.4, from: 'a', to: 'b' }],
+    },
+  ],
+  nodes: [
+    { id: 'a', health: 'up', ready: true, report: replica, reportedAtMs: 990, lagBytes: 12, needs: null },
+    { id: 'b', health: 'up', ready: true, report: base, reportedAtMs: 990, lagBytes: null, needs: null },
+    { id: 'c', health: 'crashed', ready: false, report: null, reportedAtMs: null, lagBytes: null, needs: null },
+  ],
 };
-const up = (report: NodeReport): Observation => ({ up: true, report, error: null, atMs: 5 });
-const down = (report: NodeReport | null): Observation => ({ up: false, report, error: 'ECONNREFUSED', atMs: 5 });
+const seen = new Map<string, Observation>([
+  ['a', { kind: 'report', report: replica }],
+  ['b', { kind: 'report', report: base }],
+  ['c', { kind: 'refused', text: 'ECONNREFUSED' }],
+]);
+const leading: LeaderKnowledge = { engine, seen, lagMs: () => 1234, wallMs: engineMs => 1_000_000 + engineMs };
+const knowledge = { leader: 'http://s1', knownBy: 'http://s1', problems: [], leading };
 
-function statusOf(seen: Record<string, Observation>) {
-  const status = clusterStatus(topology, new Map(Object.entries(seen)));
-  const [shard] = status.shards;
-  if (shard === undefined) throw new Error('no shard');
-  return { status, shard };
-}
-
-test('the form that scripts read', () => {
-  const { status } = statusOf({ a: up(primary), b: up(replica), c: down(null), d: up({ ...primary, runId: 'run-d' }) });
-  expect(status).toEqual({
-    cluster: 'shop',
-    version: 7,
-    changesRoles: false,
-    shards: [
-      {
-        name: 's1',
-        epoch: 4,
-        primary: 'a',
-        inSync: ['b'],
-        joining: null,
-        nodes: [
-          {
-            id: 'a',
-            role: 'primary',
-            up: true,
-            lagBytes: 0,
-            address: '127.0.0.1:7001',
-            runId: 'run-a',
-            linkUp: null,
-            usedMemoryBytes: 1_000_000,
-            error: null,
-          },
-          {
-            id: 'b',
-            role: 'replica',
-            up: true,
-            lagBytes: 60,
-            address: '127.0.0.1:7002',
-            runId: 'run-b',
-            linkUp: true,
-            usedMemoryBytes: 1_000_000,
-            error: null,
-          },
-          {
-            id: 'c',
-            role: 'replica',
-            up: false,
-            lagBytes: null,
-            address: '127.0.0.1:7003',
-            runId: null,
-            linkUp: null,
-            usedMemoryBytes: null,
-            error: 'ECONNREFUSED',
-          },
-        ],
-      },
-    ],
-    spares: [
-      {
-        id: 'd',
-        role: 'spare',
-        up: true,
-        lagBytes: null,
-        address: '127.0.0.1:7004',
-        runId: 'run-d',
-        linkUp: null,
-        usedMemoryBytes: 1_000_000,
-        error: null,
-      },
-    ],
+test('the leader tells what stands in the topology, what it saw, and what it does', () => {
+  const status = clusterStatus('shop', topology, knowledge);
+  expect(status).toMatchObject({ cluster: 'shop', version: 9, term: 4, leader: 'http://s1', changesRoles: true });
+  expect(status.shards[0]).toMatchObject({
+    ...{ name: 's1', epoch: 4, primary: 'b', inSync: ['a'], joining: 'c', paused: false, required: 1 },
+    ...{ state: 'degraded', why: 'c joins', running: 'grow', needs: null },
+    rebuild: { node: 'c', from: 'a', since: 1_000_900, leftBytes: 5000, lagBytes: null },
+    changes: [{ kind: 'failover', cause: 'a crashed', at: 1_000_500, durationMs: 231, from: 'a', to: 'b' }],
   });
-});
-
-const following = replica.following;
-if (following === null) throw new Error('a replica follows somebody');
-
-test.each<[string, NodeReport]>([
-  ['whose link is down', { ...replica, following: { ...following, linkUp: false } }],
-  ['that is being copied to', { ...replica, following: { ...following, syncing: true } }],
-  ['with another history', { ...replica, replicationId: 'history-2' }],
-  ['that is loading', { ...replica, loading: true }],
-  ['that has become a primary', { ...primary, runId: 'run-b' }],
-])('a replica %s is not in sync and has no known lag', (_, report) => {
-  const { shard } = statusOf({ a: up(primary), b: up(report) });
-  expect(shard.inSync).toEqual([]);
-  expect(shard.nodes[1]).toMatchObject({ up: true, lagBytes: null });
-});
-
-test('nobody is in sync with a primary that is down, and no lag is known', () => {
-  const { shard } = statusOf({ a: down(primary), b: up(replica) });
-  expect(shard.inSync).toEqual([]);
-  expect(shard.nodes[0]).toMatchObject({ role: 'primary', up: false, lagBytes: null });
-  expect(shard.nodes[1]?.lagBytes).toBeNull();
-});
-
-test('a replica that was asked after the primary has no lag below zero', () => {
-  const { shard } = statusOf({ a: up(primary), b: up({ ...replica, offset: 1100 }) });
-  expect(shard.nodes[1]?.lagBytes).toBe(0);
-});
-
-test('a node that was not asked yet counts as down', () => {
-  const { shard } = statusOf({});
-  expect(shard.nodes.map(node => [node.role, node.up, node.error])).toEqual([
-    ['primary', false, 'not asked yet'],
-    ['replica', false, 'not asked yet'],
-    ['replica', false, 'not asked yet'],
+  const rows = status.shards[0]?.nodes.map(node => [node.id, node.role, node.up, node.lagBytes, node.lagSeconds]);
+  expect(rows).toEqual([
+    ['a', 'replica', true, 12, 1.2],
+    ['b', 'primary', true, 0, 0],
+    ['c', 'replica', false, null, null],
   ]);
+  expect(status.shards[0]?.nodes[2]).toMatchObject({ error: 'ECONNREFUSED', health: 'crashed', runId: 'run-c' });
+  expect(status.spares).toMatchObject([{ id: 'd', role: 'spare', up: false, error: 'not asked yet', zone: 'z3' }]);
+});
+
+test('a replica that has everything is not behind in time', () => {
+  const even = { ...engine, nodes: engine.nodes.map(node => (node.id === 'a' ? { ...node, lagBytes: -3 } : node)) };
+  const status = clusterStatus('shop', topology, { ...knowledge, leading: { ...leading, engine: even } });
+  expect(status.shards[0]?.nodes[0]).toMatchObject({ lagBytes: 0, lagSeconds: 0 });
+});
+
+test('a follower tells the topology and says what it does not know', () => {
+  const status = clusterStatus('shop', topology, { ...knowledge, knownBy: 'http://s2', leading: null });
+  expect(status).toMatchObject({ changesRoles: false, leader: 'http://s1', knownBy: 'http://s2', term: 3 });
+  expect(status.shards[0]).toMatchObject({ primary: 'b', inSync: ['a'], state: 'unknown', changes: [], rebuild: null });
+  expect(status.shards[0]?.nodes[0]).toMatchObject({ up: false, error: expect.stringContaining('does not lead') });
+});
+
+test('before any topology is known there is a status all the same', () => {
+  const status = clusterStatus('shop', null, { leader: null, knownBy: 'http://s1', problems: ['etcd'], leading: null });
+  expect(status).toMatchObject({ version: 0, shards: [], spares: [], problems: ['etcd'], leader: null });
 });

@@ -1,219 +1,271 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { pino } from 'pino';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Random } from '../../src/base/random.ts';
-import type { Config } from '../../src/config/config.ts';
-import { loadConfig } from '../../src/config/load.ts';
-import { RedisProcess } from '../../src/local/redis-process.ts';
-import type { ClusterStatus } from '../../src/supervisor/status.ts';
-import { type RunningSupervisor, runSupervisor } from '../../src/supervisor/supervisor.ts';
-import { feedToken } from '../../src/topology/credentials.ts';
 import { TopologyFeed } from '../../src/topology/feed.ts';
 import type { Topology } from '../../src/topology/snapshot.ts';
+import { TestEtcd } from '../support/etcd.ts';
 import { freePorts } from '../support/ports.ts';
+import { until } from './bare-node.ts';
+import { Stand } from './stand.ts';
 
-const access = { username: 'default', password: '', tls: null };
-const silent = pino({ level: 'silent' });
-let directory = '';
-let firstPort = 0;
-let nodes: RedisProcess[] = [];
-let supervisor: RunningSupervisor | null = null;
+/**
+ * The shell: store, leadership, feed, HTTP, and bad days. What is decided about shards is tested elsewhere; most nodes
+ * here do not even run.
+ */
+let stand: Stand;
 let feed: TopologyFeed | null = null;
+let etcd: TestEtcd | null = null;
 
 beforeEach(async () => {
-  directory = mkdtempSync(path.join(tmpdir(), 'ringside-supervisor-'));
-  firstPort = await freePorts(4);
-  nodes = ['a', 'b', 'c'].map((id, index) => {
-    const node = { id, host: '127.0.0.1', port: firstPort + index, zone: 'z1' };
-    return new RedisProcess(node, path.join(directory, id), access, () => undefined);
-  });
+  stand = await Stand.make('a', 'b', 'c');
 });
 
 afterEach(async () => {
   feed?.close();
-  await supervisor?.close();
-  supervisor = null;
   feed = null;
-  for (const node of nodes) node.kill();
-  while (nodes.some(node => node.identity !== null)) await new Promise(resolve => setTimeout(resolve, 5));
-  rmSync(directory, { recursive: true, force: true });
+  await stand.remove();
+  await etcd?.remove();
+  etcd = null;
 });
 
-function settings(more = ''): Config {
-  const file = path.join(directory, 'ringside.yaml');
-  const list = nodes.map(({ node }) => `  - { id: ${node.id}, address: 127.0.0.1:${node.port} }`).join('\n');
-  writeFileSync(
-    file,
-    `cluster: shop
-secret: 0123456789abcdef0123456789abcdef
-nodes:
-${list}
-shards: [ { name: s1, nodes: [a, b] } ]
-supervisor:
-  listen: 127.0.0.1:${firstPort + 3}
-  detect: { every: 20ms }
-${more}`,
+const topologyFile = () => join(stand.directory, 'store', 'topology.json');
+const FILE = '  store: { file: store }\n';
+
+test('the first to lead writes what the settings propose, and tells it', async () => {
+  await stand.start(stand.settings({ supervisor: FILE }));
+  const status = await until(
+    () => stand.status(),
+    ({ changesRoles }) => changesRoles,
   );
-  return loadConfig(file);
-}
+  expect(status).toMatchObject({ cluster: 'shop', version: 1, term: 1, leader: stand.url(), knownBy: stand.url() });
+  expect(status.shards[0]).toMatchObject({ name: 's1', primary: 'a', inSync: [], joining: null, required: 0 });
+  expect(status.spares.map(({ id, role }) => [id, role])).toEqual([['c', 'spare']]);
+  expect(JSON.parse(readFileSync(topologyFile(), 'utf8'))).toEqual(await stand.topology());
+  expect((await stand.events()).map(({ event }) => event)).toEqual(expect.arrayContaining(['published', 'leading']));
+});
 
-async function startNode(index: number): Promise<RedisProcess> {
-  const node = nodes[index] as RedisProcess;
-  node.start();
-  await node.ready();
-  return node;
-}
+test('a node that does not answer is told once in the log, with its reason', async () => {
+  await stand.start(stand.settings({ supervisor: FILE }));
+  const downs = () => stand.lines.filter(line => line.includes('"node-down"') && line.includes('"node":"c"'));
+  await until(downs, lines => lines.length > 0);
+  await new Promise(resolve => setTimeout(resolve, 300));
+  expect(downs()).toHaveLength(1);
+  expect(JSON.parse(downs()[0] as string)).toMatchObject({ msg: expect.stringContaining('ECONNREFUSED') });
+  for (const line of stand.lines) expect(line.match(/"role":/g), line).toHaveLength(1);
+});
 
-async function startReplicatedPair(): Promise<void> {
-  await Promise.all([startNode(0), startNode(1), startNode(2)]);
-  await nodes[1]?.command(1000, 'REPLICAOF', '127.0.0.1', String(firstPort));
-}
-
-const url = (where: string) => `http://127.0.0.1:${firstPort + 3}${where}`;
-const readStatus = async () => (await (await fetch(url('/v1/status'))).json()) as ClusterStatus;
-
-async function until<T>(read: () => Promise<T> | T, good: (value: T) => boolean): Promise<T> {
-  const endMs = performance.now() + 10_000;
-  for (;;) {
-    const value = await read();
-    if (good(value)) return value;
-    if (performance.now() > endMs) throw new Error(`still ${JSON.stringify(value)} after 10 s`);
-    await new Promise(resolve => setTimeout(resolve, 10));
-  }
-}
-
-function listen(config: Config): Topology[] {
+test('the feed gives the topology at once, and each later version', async () => {
+  const config = stand.settings({ supervisor: FILE });
+  const supervisor = await stand.start(config);
+  await until(
+    () => stand.status(),
+    ({ version }) => version >= 1,
+  );
   const seen: Topology[] = [];
+  const { authorization } = stand.headers(config);
   feed = new TopologyFeed({
-    peers: [url('')],
-    token: feedToken(config.secret, config.cluster),
-    cluster: config.cluster,
-    knownVersion: 0,
-    random: new Random(1),
+    ...{ peers: [stand.url()], token: (authorization as string).slice('Bearer '.length), cluster: 'shop' },
+    ...{ knownVersion: 0, random: new Random(1), backoff: { baseMs: 20, capMs: 50 } },
     onTopology: topology => seen.push(topology),
     onEvent: () => undefined,
   });
   feed.start();
-  return seen;
-}
-
-test('the status shows roles, links and lag as the nodes tell them', async () => {
-  await startReplicatedPair();
-  supervisor = await runSupervisor(settings(), silent);
-  const status = await until(readStatus, status => status.shards[0]?.inSync.length === 1);
-  expect(status).toMatchObject({ cluster: 'shop', changesRoles: false });
-  expect(status.shards[0]).toMatchObject({ name: 's1', epoch: 1, primary: 'a', inSync: ['b'], joining: null });
-  expect(status.shards[0]?.nodes.map(({ id, role, up, lagBytes }) => [id, role, up, lagBytes])).toEqual([
-    ['a', 'primary', true, 0],
-    ['b', 'replica', true, 0],
-  ]);
-  expect(status.spares.map(({ id, role, up }) => [id, role, up])).toEqual([['c', 'spare', true]]);
-});
-
-test('a node that dies is down in the status, and no other takes its role', async () => {
-  await startReplicatedPair();
-  supervisor = await runSupervisor(settings(), silent);
-  await until(readStatus, status => status.shards[0]?.inSync.length === 1);
-  nodes[0]?.kill();
-  const refused = (status: ClusterStatus) => status.shards[0]?.nodes[0]?.error?.includes('ECONNREFUSED') === true;
-  const status = await until(readStatus, refused);
-  expect(status.shards[0]).toMatchObject({ primary: 'a', epoch: 1, inSync: [] });
-  expect(status.shards[0]?.nodes[0]?.up).toBe(false);
-  expect(status.shards[0]?.nodes[1]).toMatchObject({ role: 'replica', up: true });
-});
-
-test('a line of log names the role of this process once, and that of a node under another name', async () => {
-  await startReplicatedPair();
-  const lines: string[] = [];
-  const log = pino({ base: { role: 'supervisor' } }, { write: line => lines.push(line) });
-  supervisor = await runSupervisor(settings(), log);
-  const upLines = () => lines.filter(line => line.includes('"node is up"'));
-  await until(upLines, found => found.length >= 2);
-  for (const line of lines) expect(line.match(/"role":/g), line).toHaveLength(1);
-  expect(upLines().map(line => (JSON.parse(line) as { nodeRole: string }).nodeRole)).toContain('replica');
-});
-
-test('a hung node is down within its limit and up again once it answers', async () => {
-  await startReplicatedPair();
-  supervisor = await runSupervisor(settings(), silent);
-  await until(readStatus, status => status.shards[0]?.nodes[1]?.up === true);
-  const pid = nodes[1]?.identity?.pid as number;
-  process.kill(pid, 'SIGSTOP');
-  await until(readStatus, status => status.shards[0]?.nodes[1]?.up === false);
-  process.kill(pid, 'SIGCONT');
-  await until(readStatus, status => status.shards[0]?.nodes[1]?.up === true);
-});
-
-test('the feed gives the topology at once, and again when a node is another incarnation', async () => {
-  await startReplicatedPair();
-  const config = settings();
-  supervisor = await runSupervisor(config, silent);
-  const seen = listen(config);
-  const runIds = await Promise.all(nodes.map(async node => (await node.ask())?.runId));
-  const newest = () => seen.at(-1);
-  const complete = await until(newest, topology => topology?.nodes.every(node => node.runId !== null) === true);
-  expect(complete?.nodes.map(node => node.runId)).toEqual(runIds);
-  const replica = nodes[1] as RedisProcess;
-  replica.kill();
   await until(
-    () => replica.identity,
-    identity => identity === null,
+    () => seen.length,
+    count => count > 0,
   );
-  replica.start();
-  const { runId } = await replica.ready();
-  const next = await until(newest, topology => topology?.nodes[1]?.runId === runId);
-  expect(next?.version).toBeGreaterThan(complete?.version ?? 0);
-  expect(JSON.parse(readFileSync(path.join(config.supervisor.store.file, 'topology.json'), 'utf8'))).toEqual(next);
-});
-
-test('what was published outlives the supervisor', async () => {
-  await startReplicatedPair();
-  const config = settings();
-  supervisor = await runSupervisor(config, silent);
-  const stored = async () => (await (await fetch(url('/v1/topology'))).json()) as Topology;
-  const before = await until(stored, topology => topology.nodes.every(node => node.runId !== null));
+  expect(seen[0]).toEqual(await stand.topology());
+  // The same supervisor again, whose settings name another spare.
   await supervisor.close();
-  supervisor = await runSupervisor(config, silent);
-  expect(await stored()).toEqual(before);
+  const file = readFileSync(config.file, 'utf8');
+  const spare = await freePorts(1);
+  writeFileSync(config.file, file.replace('shards:', `  - { id: d, address: 127.0.0.1:${spare} }\nshards:`));
+  const { loadConfig } = await import('../../src/config/load.ts');
+  await stand.start(loadConfig(config.file));
+  const next = await until(
+    () => seen.at(-1),
+    topology => topology?.nodes.some(({ id }) => id === 'd') === true,
+  );
+  expect(next).toMatchObject({ term: 2 });
 });
 
 test('the feed is for who has the token, the status for anyone unless the settings say otherwise', async () => {
-  supervisor = await runSupervisor(settings(), silent);
-  const statusOf = async (where: string, headers = {}) => (await fetch(url(where), { headers })).status;
+  const supervisor = await stand.start(stand.settings({ supervisor: FILE }));
+  await until(
+    () => stand.status(),
+    ({ version }) => version >= 1,
+  );
+  const statusOf = async (where: string, headers = {}) => (await fetch(stand.url() + where, { headers })).status;
   expect(await statusOf('/v1/topology/feed')).toBe(401);
   expect(await statusOf('/v1/topology/feed', { authorization: `Bearer ${'0'.repeat(64)}` })).toBe(401);
-  expect(await statusOf('/v1/status')).toBe(200);
-  expect(await statusOf('/v1/topology')).toBe(200);
-  expect(await statusOf('/healthz')).toBe(200);
+  for (const path of ['/v1/status', '/v1/topology', '/v1/events', '/metrics', '/healthz']) {
+    expect(await statusOf(path), path).toBe(200);
+  }
   await supervisor.close();
-  const config = settings('  auth: { dashboard: token }\n');
-  supervisor = await runSupervisor(config, silent);
-  expect(await statusOf('/v1/status')).toBe(401);
-  expect(await statusOf('/v1/topology')).toBe(401);
-  const authorization = `Bearer ${feedToken(config.secret, config.cluster)}`;
-  expect(await statusOf('/v1/status', { authorization })).toBe(200);
+  const config = stand.settings({ supervisor: `${FILE}  auth: { dashboard: token }\n` });
+  await stand.start(config);
+  for (const path of ['/v1/status', '/v1/topology', '/v1/events', '/metrics']) {
+    expect(await statusOf(path), path).toBe(401);
+  }
+  expect(await statusOf('/v1/status', stand.headers(config))).toBe(200);
+  expect(await statusOf('/healthz')).toBe(200);
 });
 
 test('a taken port and a directory in use are told with what to do', async () => {
-  const config = settings();
-  supervisor = await runSupervisor(config, silent);
-  await expect(runSupervisor(config, silent)).rejects.toThrow(
-    `supervisor.store.file: ${config.supervisor.store.file} is in use by process ${process.pid}`,
-  );
-  const elsewhere = { ...config.supervisor, store: { file: path.join(directory, 'other') } };
-  await expect(runSupervisor({ ...config, supervisor: elsewhere }, silent)).rejects.toThrow(
-    `127.0.0.1:${firstPort + 3} is taken by another process: end it, or set another supervisor.listen`,
+  const config = stand.settings({ supervisor: FILE });
+  await stand.start(config);
+  await expect(stand.start(config)).rejects.toThrow(/supervisor\.store\.file: .*store is in use by process \d+/);
+  const elsewhere = stand.settings({ supervisor: '  store: { file: other }\n' });
+  await expect(stand.start(elsewhere)).rejects.toThrow(
+    `${stand.url().slice('http://'.length)} is taken by another process: end it, or set another supervisor.listen`,
   );
 });
 
 test("a kept topology of another cluster is not served under this one's name", async () => {
-  const config = settings();
-  supervisor = await runSupervisor(config, silent);
+  const config = stand.settings({ supervisor: FILE });
+  const supervisor = await stand.start(config);
+  await until(() => existsSync(topologyFile()), Boolean);
   await supervisor.close();
-  supervisor = null;
-  await expect(runSupervisor({ ...config, cluster: 'other' }, silent)).rejects.toThrow(
-    'holds the topology of cluster shop',
+  await expect(stand.start({ ...config, cluster: 'other' })).rejects.toThrow('holds the topology of cluster shop');
+});
+
+test('an old settings file changes nothing that holds data, and is shown', async () => {
+  const config = stand.settings({ supervisor: FILE });
+  const supervisor = await stand.start(config);
+  await until(() => existsSync(topologyFile()), Boolean);
+  await supervisor.close();
+  const old = stand.settings({
+    supervisor: FILE,
+    shards: '[ { name: s0, nodes: [a] }, { name: s1, nodes: [b], weight: 2 } ]',
+  });
+  await stand.start(old);
+  const status = await until(
+    () => stand.status(),
+    ({ changesRoles }) => changesRoles,
   );
+  expect(status.shards.map(({ name, nodes }) => [name, nodes.map(({ id }) => id)])).toEqual([['s1', ['a', 'b']]]);
+  expect(status.problems).toEqual([expect.stringContaining('another weight of shard s1, a new shard s0')]);
+  const told = (await stand.events()).filter(({ event }) => event === 'settings');
+  expect(told).toHaveLength(1);
+});
+
+test('a store that cannot be written ends the leadership; it is taken up again when the store works', async () => {
+  const config = stand.settings({ supervisor: FILE });
+  const supervisor = await stand.start(config);
+  await until(() => existsSync(topologyFile()), Boolean);
+  await supervisor.close();
+  // Nothing can be renamed over a directory that holds something: as good as a full disk, for root as well.
+  const term = join(stand.directory, 'store', 'term');
+  const kept = readFileSync(term, 'utf8');
+  rmSync(term);
+  mkdirSync(join(term, 'in-the-way'), { recursive: true });
+  await stand.start(config);
+  const failing = await until(
+    () => stand.status(),
+    ({ problems }) => problems.some(problem => problem.includes(term)),
+  );
+  expect(failing).toMatchObject({ leader: null, changesRoles: false, version: 1 });
+  expect(failing.problems).toContainEqual(expect.stringContaining('nobody leads'));
+  expect(await stand.read('/healthz')).toMatchObject({
+    ok: true,
+    leading: false,
+    store: expect.stringContaining(term),
+  });
+  await new Promise(resolve => setTimeout(resolve, 1500));
+  expect(stand.lines.filter(line => line.includes('"event":"store"'))).toHaveLength(1);
+  rmSync(term, { recursive: true });
+  writeFileSync(term, kept);
+  const well = await until(
+    () => stand.status(),
+    ({ changesRoles }) => changesRoles,
+  );
+  expect(well).toMatchObject({ leader: stand.url(), term: 2, problems: [] });
+});
+
+test('an etcd that is away at the start is waited for, and that is said', async () => {
+  const [port] = [await freePorts(1)];
+  const supervisor = `  store: { etcd: { endpoints: ["http://127.0.0.1:${port}"] } }\n`;
+  await stand.start(stand.settings({ supervisor }));
+  const health = await until(
+    () => stand.read('/healthz') as Promise<{ store: string }>,
+    ({ store }) => store !== 'ok',
+  );
+  expect(health).toMatchObject({ ok: true, leading: false });
+  const status = await stand.status();
+  expect(status).toMatchObject({ version: 0, leader: null, changesRoles: false, shards: [] });
+  expect(status.problems).toContainEqual('no topology is known yet: the store has not answered');
+  expect(stand.lines.filter(line => line.includes('"event":"store"'))).toHaveLength(1);
+});
+
+test('of two supervisors on one etcd one leads; the other tells the same and takes over when it ends', async () => {
+  etcd = await TestEtcd.start();
+  const store = `  store: { etcd: { endpoints: ${JSON.stringify(etcd.endpoints)} } }\n`;
+  const one = await stand.start(stand.settings({ which: 0, supervisor: store }));
+  await until(
+    () => stand.status(0),
+    ({ changesRoles }) => changesRoles,
+  );
+  const config = stand.settings({ which: 1, supervisor: store });
+  await stand.start(config);
+  const follower = await until(
+    () => stand.read('/healthz', 1) as Promise<{ leading: boolean }>,
+    ({ leading }) => !leading,
+  );
+  expect(follower).toMatchObject({ ok: true, leading: false, store: 'ok' });
+  expect(
+    await until(
+      () => stand.status(1),
+      ({ leader }) => leader !== null,
+    ),
+  ).toMatchObject({ knownBy: stand.url(0) });
+  await until(
+    () => stand.topology(1),
+    ({ version }) => version >= 1,
+  );
+  const order = await fetch(`${stand.url(1)}/v1/shards/s1/switchover`, {
+    ...{ method: 'POST', redirect: 'manual' as const, headers: stand.headers(config) },
+  });
+  expect([order.status, order.headers.get('location')]).toEqual([307, `${stand.url(0)}/v1/shards/s1/switchover`]);
+  await one.close();
+  const next = await until(
+    () => stand.status(1),
+    ({ changesRoles }) => changesRoles,
+  );
+  expect(next).toMatchObject({ leader: stand.url(1), term: 2 });
+});
+
+test('while etcd is away nobody leads and the feed goes on; afterwards somebody leads again, by itself', async () => {
+  etcd = await TestEtcd.start();
+  const config = stand.settings({
+    supervisor: `  store: { etcd: { endpoints: ${JSON.stringify(etcd.endpoints)} } }\n`,
+  });
+  await stand.start(config);
+  const before = await until(
+    () => stand.status(),
+    ({ changesRoles }) => changesRoles,
+  );
+  await etcd.signal(0, 'SIGKILL');
+  const away = await until(
+    () => stand.status(),
+    ({ changesRoles, problems }) => !changesRoles && problems.length > 1,
+  );
+  expect(away).toMatchObject({ version: before.version, leader: null });
+  expect(away.problems).toContainEqual('nobody leads: no lost primary is replaced until somebody does');
+  expect(await stand.topology()).toMatchObject({ version: before.version });
+  const feedAnswer = await fetch(`${stand.url()}/v1/topology/feed`, { headers: stand.headers(config) });
+  expect(feedAnswer.status).toBe(200);
+  await feedAnswer.body?.cancel();
+  const order = await fetch(`${stand.url()}/v1/shards/s1/switchover`, {
+    method: 'POST',
+    headers: stand.headers(config),
+  });
+  expect(order.status).toBe(503);
+  await etcd.startMember(0);
+  const again = await until(
+    () => stand.status(),
+    ({ changesRoles }) => changesRoles,
+  );
+  expect(again).toMatchObject({ leader: stand.url(), problems: [] });
+  expect(again.term).toBeGreaterThan(before.term);
 });

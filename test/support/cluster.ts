@@ -3,7 +3,10 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Redis } from 'ioredis';
+import { parse } from 'yaml';
 import type { ClusterFile } from '../../src/local/cluster-file.ts';
+import { ADMIN_USER, userPassword } from '../../src/topology/credentials.ts';
 import { freePorts } from './ports.ts';
 
 /** The built program. */
@@ -16,6 +19,8 @@ export interface ClusterOptions {
   readonly copies?: number;
   /** Default 0. */
   readonly spares?: number;
+  /** Default 1; 3 or 5 run with as many members of etcd. */
+  readonly supervisors?: number;
   /** Further arguments of `up`. */
   readonly args?: readonly string[];
   /** Further environment variables. */
@@ -35,6 +40,8 @@ export interface TestCluster {
   readonly up: UpRun;
   /** cluster.json as it is now. */
   clusterJson(): ClusterFile;
+  /** A connection to a node with the rights of a supervisor that takes over. Whoever opens one closes it. */
+  admin(nodeId: string): Promise<Redis>;
   /** Signals a node's process: its id as in cluster.json, such as `n1`. */
   kill(nodeId: string, signal: NodeJS.Signals): void;
   /** Starts `up` on the same directory and ports once more, when the one before has ended; further arguments. */
@@ -45,9 +52,12 @@ export interface TestCluster {
 
 /** Starts a cluster and waits for its `ready:` line. Whoever starts one stops it, best in `afterAll`. */
 export async function startCluster(options: ClusterOptions = {}): Promise<TestCluster> {
-  const { shards = 3, copies = 1, spares = 0, args = [], env = {} } = options;
-  const first = await freePorts(shards * copies + spares + 3);
-  const [port, adminPort, supervisorPort, nodePort] = [first, first + 1, first + 2, first + 3];
+  const { shards = 3, copies = 1, spares = 0, supervisors = 1, args = [], env = {} } = options;
+  const nodes = shards * copies + spares;
+  const first = await freePorts(2 + nodes + 3 * supervisors);
+  const [port, adminPort, nodePort] = [first, first + 1, first + 2];
+  const supervisorPort = nodePort + nodes;
+  const etcdPort = supervisorPort + supervisors;
   const dir = mkdtempSync(path.join(tmpdir(), 'ringside-test-'));
   const ports = [
     '--port',
@@ -59,7 +69,8 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
     '--node-port',
     nodePort,
   ];
-  const shape = ['--shards', shards, '--copies', copies, '--spares', spares];
+  const several = supervisors === 1 ? [] : ['--supervisors', supervisors, '--etcd-port', etcdPort];
+  const shape = ['--shards', shards, '--copies', copies, '--spares', spares, ...several];
   const words = ['--dir', dir, ...ports, ...shape].map(String);
   const cluster = new Started(dir, words, env, { port, adminPort, supervisorPort, nodePort });
   await cluster.upAgain(...args);
@@ -106,6 +117,24 @@ class Started implements TestCluster {
     process.kill(pid, signal);
   }
 
+  async admin(nodeId: string): Promise<Redis> {
+    const node = this.clusterJson().nodes.find(node => node.id === nodeId);
+    if (node === undefined) throw new Error(`there is no node ${nodeId}`);
+    const settings = parse(readFileSync(path.join(this.dir, 'ringside.yaml'), 'utf8')) as Record<string, string>;
+    const { secret = '', cluster = '' } = settings;
+    const client = new Redis({
+      host: node.host,
+      port: node.port,
+      username: ADMIN_USER,
+      password: userPassword(secret, ADMIN_USER, cluster),
+      lazyConnect: true,
+      retryStrategy: () => null,
+    });
+    client.on('error', () => undefined);
+    await client.connect();
+    return client;
+  }
+
   async upAgain(...args: string[]): Promise<UpRun> {
     const run = startUp([...this.#words, ...args], this.#env);
     this.#up = run;
@@ -129,10 +158,8 @@ class Started implements TestCluster {
   #pids(): number[] {
     if (this.#up?.status === undefined || this.#up.signal === null) return [];
     try {
-      const { proxy, supervisors, nodes } = this.clusterJson();
-      return [proxy.pid, ...supervisors.map(({ pid }) => pid), ...nodes.map(({ pid }) => pid)].filter(
-        pid => pid !== null,
-      );
+      const { proxy, supervisors, etcd, nodes } = this.clusterJson();
+      return [proxy, ...supervisors, ...etcd, ...nodes].map(({ pid }) => pid).filter(pid => pid !== null);
     } catch {
       return [];
     }

@@ -4,6 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { Topology } from '../../src/topology/snapshot.ts';
 import { program } from '../support/cluster.ts';
 import { freePorts } from '../support/ports.ts';
 import { frame, RawClient } from './faults/raw-client.ts';
@@ -179,8 +180,11 @@ describe('a replacement that cannot be made', () => {
     stand = await Stand.start({ shards: 2 });
     const pids = await servingPids();
     const nobody = await freePorts(1);
-    const text = readFileSync(stand.file, 'utf8');
-    writeFileSync(stand.file, text.replace(`127.0.0.1:${stand.nodes[1]?.port}`, `127.0.0.1:${nobody}`));
+    // What it remembers is newer than what it is told, so that it holds to it.
+    const memory = join(stand.dir, 'state', 'last-topology.json');
+    const topology = JSON.parse(readFileSync(memory, 'utf8')) as Topology;
+    const nodes = topology.nodes.map(node => (node.id === 'n2' ? { ...node, port: nobody } : node));
+    writeFileSync(memory, JSON.stringify({ ...topology, version: topology.version + 100, nodes }));
     const { status, err } = await replace();
     expect(status).toBe(1);
     expect(err).toMatch(/was not ready within 10 s: it waits for .*s2/);

@@ -8,10 +8,12 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import path from 'node:path';
 import { Redis } from 'ioredis';
 import { afterEach, expect, test } from 'vitest';
@@ -51,8 +53,12 @@ async function until<T>(read: () => T | Promise<T>, good: (value: T) => boolean,
   }
 }
 
-async function withClient<T>(port: number, use: (client: Redis) => Promise<T>, password?: string): Promise<T> {
-  const login = password === undefined ? {} : { password };
+interface Login {
+  readonly username?: string;
+  readonly password?: string;
+}
+
+async function withClient<T>(port: number, use: (client: Redis) => Promise<T>, login: Login = {}): Promise<T> {
   const client = new Redis({ port, host: '127.0.0.1', maxRetriesPerRequest: 3, ...login });
   client.on('error', () => undefined);
   try {
@@ -62,14 +68,26 @@ async function withClient<T>(port: number, use: (client: Redis) => Promise<T>, p
   }
 }
 
-const allPids = ({ proxy, supervisors, nodes }: ClusterFile) => [
-  proxy.pid,
-  ...supervisors.map(({ pid }) => pid),
-  ...nodes.map(({ pid }) => pid),
-];
+const allPids = ({ proxy, supervisors, etcd, nodes }: ClusterFile) =>
+  [proxy, ...supervisors, ...etcd, ...nodes].map(({ pid }) => pid);
 const isRunning = (pid: number | null) => pid !== null && identify(pid) !== null;
 const pidOf = (cluster: TestCluster, id: string) =>
   cluster.clusterJson().nodes.find(node => node.id === id)?.pid ?? null;
+
+async function statusOf(cluster: TestCluster): Promise<ClusterStatus> {
+  const response = await fetch(`${cluster.supervisorUrl}/v1/status`);
+  return (await response.json()) as ClusterStatus;
+}
+
+/** Every shard has all its copies in sync. */
+function isWhole({ shards }: ClusterStatus): boolean {
+  return shards.every(shard => shard.inSync.length === shard.nodes.length - 1 && shard.joining === null);
+}
+
+/** Every node of a shard, asked by itself. */
+async function sizesOf(cluster: TestCluster): Promise<number[]> {
+  return Promise.all(cluster.clusterJson().nodes.map(({ port }) => withClient(port, client => client.dbsize())));
+}
 
 /** Processes whose command line names the directory: also those that cluster.json may have forgotten. */
 function processesOf(directory: string): number[] {
@@ -101,22 +119,27 @@ test('a start takes less than 3 s, tells what runs where, and ends without leavi
   let beganMs = performance.now();
   const cluster = await started({ shards: 3, copies: 3, spares: 1 });
   let tookMs = performance.now() - beganMs;
-  // Who else uses the machine may slow one start; not three.
+  // Who else uses the machine may slow one start; not three, beyond the share of it that they take.
+  const limitMs = 3000 * Math.max(1, (loadavg()[0] ?? 0) / availableParallelism());
   for (let tries = 1; tries < 3 && tookMs >= 3000; tries += 1) {
     await cluster.up.end();
     beganMs = performance.now();
     await cluster.upAgain();
     tookMs = performance.now() - beganMs;
   }
-  expect(tookMs).toBeLessThan(3000);
+  expect(tookMs).toBeLessThan(limitMs);
   const { stdout } = cluster.up;
   expect(stdout.trimEnd().split('\n').at(-1)).toBe(`ready: redis://127.0.0.1:${cluster.port}`);
   expect(stdout).toMatch(new RegExp(`^node n1 +127.0.0.1:${cluster.nodePort} +\\d+ +primary of s1$`, 'm'));
   expect(stdout).toMatch(/^node n9 .* replica of s3$/m);
   expect(stdout).toMatch(/^node n10 .* spare$/m);
-  expect(stdout).toContain('changes no roles');
+  expect(stdout).toContain('(the default user is kept, and may neither copy nor administrate)');
+  expect(stdout).not.toMatch(/^missing/m);
+  expect(isWhole(await statusOf(cluster))).toBe(true);
   const file = cluster.clusterJson();
-  expect(Object.keys(file)).toEqual(['proxy', 'supervisors', 'nodes']);
+  expect(Object.keys(file)).toEqual(['proxy', 'supervisors', 'etcd', 'nodes', 'inspect']);
+  expect(file.etcd).toEqual([]);
+  expect(file.inspect).toBeNull();
   expect(file.proxy).toMatchObject({ port: cluster.port, adminPort: cluster.adminPort });
   expect(file.supervisors).toEqual([{ url: cluster.supervisorUrl, pid: expect.any(Number) }]);
   expect(file.nodes).toHaveLength(10);
@@ -126,8 +149,10 @@ test('a start takes less than 3 s, tells what runs where, and ends without leavi
     port: cluster.nodePort + 3,
     pid: expect.any(Number),
     shard: 's2',
+    role: 'primary',
   });
-  expect(file.nodes[9]?.shard).toBeNull();
+  expect(file.nodes[4]).toMatchObject({ shard: 's2', role: 'replica' });
+  expect(file.nodes[9]).toMatchObject({ shard: null, role: null });
   expect(allPids(file).every(isRunning)).toBe(true);
   expect(await cluster.up.end()).toBe(0);
   expect(allPids(file).some(isRunning)).toBe(false);
@@ -135,15 +160,42 @@ test('a start takes less than 3 s, tells what runs where, and ends without leavi
   expect(allPids(cluster.clusterJson()).every(pid => pid === null)).toBe(true);
 });
 
-test('replicas follow the primary of their shard, and the status says so', async () => {
-  const cluster = await started({ shards: 2, copies: 2 });
-  const readStatus = async () => (await (await fetch(`${cluster.supervisorUrl}/v1/status`)).json()) as ClusterStatus;
-  const status = await until(readStatus, status => status.shards.every(shard => shard.inSync.length === 1));
-  expect(status.changesRoles).toBe(false);
-  expect(status.shards.map(({ name, primary, inSync, joining }) => ({ name, primary, inSync, joining }))).toEqual([
-    { name: 's1', primary: 'n1', inSync: ['n2'], joining: null },
-    { name: 's2', primary: 'n3', inSync: ['n4'], joining: null },
-  ]);
+test('a kept default user reads and writes on the nodes, and may neither copy nor administrate', async () => {
+  const cluster = await started({ shards: 1, copies: 2 });
+  await withClient(cluster.nodePort, async client => {
+    expect(await client.set('key', 'value')).toBe('OK');
+    await expect(client.call('REPLCONF', 'listening-port', '1')).rejects.toThrow('NOPERM');
+    await expect(client.call('CONFIG', 'GET', 'port')).rejects.toThrow('NOPERM');
+    await expect(client.call('ACL', 'LIST')).rejects.toThrow('NOPERM');
+  });
+  const admin = await cluster.admin('n1');
+  expect(await admin.call('ACL', 'WHOAMI')).toBe('ringside-admin');
+  admin.disconnect();
+});
+
+test('--closed switches the default user off, and cluster.json names who may read instead', async () => {
+  const cluster = await started({ shards: 1, copies: 2, args: ['--closed'] });
+  expect(cluster.up.stdout).toContain('--user ringside-inspect (it reads; its password is in cluster.json)');
+  expect(statSync(path.join(cluster.dir, 'cluster.json')).mode & 0o777).toBe(0o600);
+  await withClient(cluster.port, client => client.set('key', 'value'));
+  for (const port of [cluster.nodePort, cluster.nodePort + 1]) {
+    const anonymous = await withClient(port, client => client.get('key')).catch((error: Error) => error.message);
+    expect(anonymous).toMatch(/NOAUTH|WRONGPASS/);
+  }
+  const login = cluster.clusterJson().inspect;
+  if (login === null) throw new Error('cluster.json names nobody');
+  await withClient(
+    cluster.nodePort,
+    async client => {
+      expect(await client.get('key')).toBe('value');
+      await expect(client.set('key', 'other')).rejects.toThrow('NOPERM');
+      await expect(client.call('ACL', 'LIST')).rejects.toThrow('NOPERM');
+    },
+    login,
+  );
+  expect(await cluster.up.end()).toBe(0);
+  await cluster.upAgain();
+  expect(await withClient(cluster.port, client => client.get('key'))).toBe('value');
 });
 
 test('a node that dies is null in cluster.json within 100 ms and stays down', async () => {
@@ -166,10 +218,10 @@ test('a node that dies is null in cluster.json within 100 ms and stays down', as
   expect(await answers(cluster.nodePort)).toBe(false);
 });
 
-test('with --respawn a node that died comes back after a second, empty, with a new pid', async () => {
+test('a node that died is replaced, comes back with --respawn after a second, empty, and copies again', async () => {
   const cluster = await started({ shards: 1, copies: 2, args: ['--respawn'] });
   const before = pidOf(cluster, 'n1');
-  await withClient(cluster.nodePort, client => client.set('key', 'value'));
+  await withClient(cluster.port, client => client.set('key', 'value'));
   cluster.kill('n1', 'SIGKILL');
   await until(
     () => pidOf(cluster, 'n1'),
@@ -182,24 +234,13 @@ test('with --respawn a node that died comes back after a second, empty, with a n
   );
   expect(performance.now() - diedMs).toBeGreaterThan(900);
   expect(after).not.toBe(before);
-  expect(await withClient(cluster.nodePort, client => client.dbsize())).toBe(0);
-});
-
-test('with --respawn a replica that died follows its primary again', async () => {
-  const cluster = await started({ shards: 1, copies: 2, args: ['--respawn'] });
-  await withClient(cluster.nodePort, client => client.set('key', 'value'));
-  cluster.kill('n2', 'SIGKILL');
+  expect(await withClient(cluster.port, client => client.get('key'))).toBe('value');
   await until(
-    () => pidOf(cluster, 'n2'),
-    pid => pid === null,
+    () => cluster.clusterJson().nodes.map(({ role }) => role),
+    roles => roles.join() === 'replica,primary',
   );
-  await until(
-    () => pidOf(cluster, 'n2'),
-    pid => pid !== null,
-  );
-  const role = () => withClient(cluster.nodePort + 1, client => client.call('ROLE') as Promise<unknown[]>);
-  await until(role, role => role[0] === 'slave' && role[3] === 'connected');
-  expect(await withClient(cluster.nodePort + 1, client => client.get('key'))).toBe('value');
+  await until(() => statusOf(cluster), isWhole);
+  expect(await withClient(cluster.nodePort, client => client.get('key'))).toBe('value');
 });
 
 test('proxy and supervisor are started again when they die, and the terminal says so', async () => {
@@ -231,22 +272,37 @@ test('Ctrl-C keeps the data, and the next start serves them', async () => {
   expect(values).toEqual(keys.map(key => `value of ${key}`));
 });
 
-test('data survive a primary that had died before Ctrl-C, because its replica was saved', async () => {
+test('after Ctrl-C every copy has saved the same, and the next start has them all in sync by itself', async () => {
+  const cluster = await started({ shards: 2, copies: 3 });
+  const keys = Array.from({ length: 1000 }, (_, index) => `key:${index}`);
+  await withClient(cluster.port, client => Promise.all(keys.map(key => client.set(key, key))));
+  expect(await cluster.up.end()).toBe(0);
+  expect(cluster.up.stderr).not.toContain('did not end in order');
+  await cluster.upAgain();
+  expect(cluster.up.stdout).not.toMatch(/^missing/m);
+  const sizes = await sizesOf(cluster);
+  expect(new Set(sizes.slice(0, 3)).size).toBe(1);
+  expect(new Set(sizes.slice(3)).size).toBe(1);
+  expect((sizes[0] ?? 0) + (sizes[3] ?? 0)).toBe(1000);
+});
+
+test('data survive a primary that had died before Ctrl-C: the next start begins with those of the copy', async () => {
   const cluster = await started({ shards: 1, copies: 2 });
   await withClient(cluster.port, client => client.set('key', 'value'));
-  await until(
-    () => withClient(cluster.nodePort + 1, client => client.dbsize()),
-    size => size === 1,
-  );
   cluster.kill('n1', 'SIGKILL');
   await until(
     () => pidOf(cluster, 'n1'),
     pid => pid === null,
   );
+  await until(
+    () => cluster.clusterJson().nodes[1]?.role,
+    role => role === 'primary',
+  );
+  await withClient(cluster.port, client => client.set('later', 'value'));
   await cluster.up.end();
   await cluster.upAgain();
-  expect(cluster.up.stderr).toContain('node n1 begins with the data of n2');
-  expect(await withClient(cluster.port, client => client.get('key'))).toBe('value');
+  expect(await withClient(cluster.port, client => client.mget('key', 'later'))).toEqual(['value', 'value']);
+  await until(() => statusOf(cluster), isWhole);
 });
 
 test('after a crash the next start keeps the nodes that run and replaces the rest', async () => {
@@ -294,14 +350,71 @@ test('a pid of the last run that belongs to another process by now is left alone
   const stranger = spawn('sleep', ['60'], { stdio: 'ignore' });
   const identity = { ...identify(stranger.pid as number), startTicks: 1 };
   const nodes = { n1: { host: '127.0.0.1', port: cluster.nodePort, process: identity } };
-  writeFileSync(
-    path.join(cluster.dir, 'run.json'),
-    JSON.stringify({ roles: { proxy: identity }, nodes, savedOffsets: {} }),
-  );
+  writeFileSync(path.join(cluster.dir, 'run.json'), JSON.stringify({ roles: { proxy: identity }, nodes }));
   await cluster.upAgain();
   await cluster.up.end();
   expect(stranger.exitCode ?? stranger.signalCode).toBeNull();
   stranger.kill();
+});
+
+test('three supervisors over etcd: any of them may die, and a member of etcd with it', async () => {
+  const cluster = await started({ shards: 1, copies: 3, supervisors: 3 });
+  const file = cluster.clusterJson();
+  expect(file.supervisors).toHaveLength(3);
+  expect(file.etcd).toHaveLength(3);
+  expect(allPids(file).every(isRunning)).toBe(true);
+  expect(cluster.up.stdout).toMatch(/^supervisor 3 +127\.0\.0\.1:\d+ +\d+ +status, topology$/m);
+  expect(cluster.up.stdout).toMatch(/^etcd e3 +127\.0\.0\.1:\d+ +\d+ +keeps the topology$/m);
+  await withClient(cluster.port, client => client.set('key', 'value'));
+  const { leader } = await until(
+    () => statusOf(cluster),
+    status => status.leader !== null,
+  );
+  const leading = file.supervisors.find(({ url }) => url === leader);
+  process.kill(leading?.pid as number, 'SIGKILL');
+  process.kill(file.etcd[0]?.pid as number, 'SIGKILL');
+  cluster.kill('n1', 'SIGKILL');
+  await until(
+    () => cluster.clusterJson().nodes.map(({ role }) => role),
+    roles => roles[0] === 'replica' && roles.includes('primary'),
+    20_000,
+  );
+  const served = () => withClient(cluster.port, client => client.get('key')).catch((error: Error) => error.message);
+  await until(served, reply => reply === 'value');
+  expect(cluster.up.stderr).toContain('the etcd e1 ended (SIGKILL), it is started again');
+  await until(
+    () => cluster.clusterJson(),
+    ({ etcd, supervisors }) => [...etcd, ...supervisors].every(({ pid }) => pid !== null),
+  );
+  expect(await cluster.up.end()).toBe(0);
+  expect(processesOf(cluster.dir)).toEqual([]);
+  await cluster.upAgain();
+  expect(await withClient(cluster.port, client => client.get('key'))).toBe('value');
+}, 90_000);
+
+test('several supervisors after a crash of `up`: what it left is ended, and started again', async () => {
+  const cluster = await started({ shards: 1, copies: 1, supervisors: 3 });
+  await withClient(cluster.port, client => client.set('key', 'value'));
+  const before = cluster.clusterJson();
+  cluster.up.child.kill('SIGKILL');
+  await cluster.up.ended;
+  expect(before.etcd.map(({ pid }) => pid).every(isRunning)).toBe(true);
+  await cluster.upAgain();
+  expect(before.etcd.map(({ pid }) => pid).some(isRunning)).toBe(false);
+  expect(before.supervisors.map(({ pid }) => pid).some(isRunning)).toBe(false);
+  expect(await withClient(cluster.port, client => client.get('key'))).toBe('value');
+}, 60_000);
+
+test('without an etcd on the PATH several supervisors are refused in one line, exit status 2', async () => {
+  const dir = temporaryDirectory();
+  const found = (process.env['PATH'] ?? '').split(':').find(place => existsSync(path.join(place, 'redis-server')));
+  symlinkSync(path.join(found ?? '', 'redis-server'), path.join(dir, 'redis-server'));
+  const up = startUp(['--dir', path.join(dir, 'cluster'), '--supervisors', '3'], { PATH: dir });
+  expect(await up.ended).toBe(2);
+  expect(up.stderr).toMatch(
+    /^ringside: several supervisors need etcd, and no etcd is in PATH: install it \(.*etcd-server\), or take --supervisors 1, .*\n$/,
+  );
+  expect(processesOf(dir)).toEqual([]);
 });
 
 test('a second start in the same directory is refused and disturbs nothing', async () => {
@@ -445,7 +558,7 @@ secret: 0123456789abcdef0123456789abcdef
 nodes:
   - { id: left, address: 127.0.0.1:${first + 3} }
   - { id: right, address: 127.0.0.1:${first + 4} }
-nodeAccess: { password: s3cret }
+nodeAccess: { password: s3cret, keepDefaultUser: true }
 shards: { count: 2, copies: 1 }
 proxy: { listen: [ "127.0.0.1:${first}" ], admin: 127.0.0.1:${first + 1}, auth: { password: open } }
 supervisor: { listen: 127.0.0.1:${first + 2} }
@@ -456,9 +569,9 @@ supervisor: { listen: 127.0.0.1:${first + 2} }
     await up.ready;
     expect(up.stdout).toMatch(/^node right .* primary of s2$/m);
     expect(readFileSync(file, 'utf8')).toBe(text);
-    expect(await withClient(first + 3, client => client.ping(), 's3cret')).toBe('PONG');
+    expect(await withClient(first + 3, client => client.ping(), { password: 's3cret' })).toBe('PONG');
     await expect(withClient(first + 3, client => client.ping())).rejects.toThrow('NOAUTH');
-    expect(await withClient(first, client => client.set('key', 'value'), 'open')).toBe('OK');
+    expect(await withClient(first, client => client.set('key', 'value'), { password: 'open' })).toBe('OK');
   } finally {
     expect(await up.end()).toBe(0);
   }

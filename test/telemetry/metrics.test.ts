@@ -37,6 +37,8 @@ describe('the table of metrics', () => {
       'ringside_build_info',
       'ringside_limit_each',
       'ringside_shard_up',
+      'ringside_shard_epoch',
+      'ringside_shard_required',
       'ringside_topology_version',
       'ringside_feed_connected',
       'ringside_event_loop_lag_seconds',

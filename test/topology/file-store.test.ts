@@ -14,10 +14,13 @@ import {
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Random } from '../../src/base/random.ts';
 import { LockError } from '../../src/topology/file-lock.ts';
-import { FileStore, StoreConflict, StoreError } from '../../src/topology/file-store.ts';
+import { FileStore, type FileStoreOptions } from '../../src/topology/file-store.ts';
 import { LastKnownTopology } from '../../src/topology/last-known.ts';
+import type { Leadership } from '../../src/topology/store.ts';
 import { exampleTopology } from './example.ts';
+import { storeContract } from './store-contract.ts';
 
 let directory = '';
 let stores: FileStore[] = [];
@@ -35,10 +38,18 @@ afterEach(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-async function open(path = directory): Promise<FileStore> {
-  const store = await FileStore.open(path);
+function optionsOf(problems: (string | null)[]): FileStoreOptions {
+  return { cluster: 'shop', random: new Random(1), onProblem: problem => void problems.push(problem) };
+}
+
+async function open(path = directory, problems: (string | null)[] = []): Promise<FileStore> {
+  const store = await FileStore.open(path, optionsOf(problems));
   stores.push(store);
   return store;
+}
+
+function lead(store: FileStore): Promise<Leadership> {
+  return store.campaign('http://127.0.0.1:7101', new AbortController().signal);
 }
 
 /** Another process, which does nothing but live. */
@@ -58,83 +69,91 @@ function writeLock(holder: object): void {
   writeFileSync(join(directory, 'lock.1'), JSON.stringify(holder));
 }
 
-describe('the store', () => {
-  test('holds nothing at first, then what was written, for the next process too', async () => {
-    const store = await open(join(directory, 'made', 'anew'));
-    expect(await store.read()).toBeNull();
-    await store.write(exampleTopology(1), 0);
-    await store.write(exampleTopology(2), 1);
-    expect(await store.read()).toEqual(exampleTopology(2));
-    await store.close();
-    expect(await (await open(join(directory, 'made', 'anew'))).read()).toEqual(exampleTopology(2));
+storeContract('a file', async () => {
+  const place = mkdtempSync(join(tmpdir(), 'ringside-store-'));
+  return {
+    open: async (problems = []) => FileStore.open(place, optionsOf(problems)),
+    depose: async () => writeFileSync(join(place, 'lock.999'), 'another'),
+    damage: async () => writeFileSync(join(place, 'topology.json'), '{"cluster":'),
+    remove: async () => rmSync(place, { recursive: true, force: true }),
+  };
+});
+
+describe('a store in a directory', () => {
+  test('makes the directory where it is missing', async () => {
+    const leadership = await lead(await open(join(directory, 'made', 'anew')));
+    await leadership.write(exampleTopology(1), 0);
+    expect(existsSync(join(directory, 'made', 'anew', 'topology.json'))).toBe(true);
   });
 
-  test('takes a change only from who has read the version before it', async () => {
+  test('keeps the old document where the disk is full, says so, and leads again when there is room', async () => {
     const store = await open();
-    await store.write(exampleTopology(1), 0);
-    await expect(store.write(exampleTopology(1), 0)).rejects.toMatchObject({ name: 'StoreConflict', present: 1 });
-    await expect(store.write(exampleTopology(3), 1)).rejects.toBeInstanceOf(StoreConflict);
-    expect((await store.read())?.version).toBe(1);
-  });
-
-  test('lets one of many writers at a time win', async () => {
-    const store = await open();
-    const outcomes = await Promise.allSettled(Array.from({ length: 20 }, () => store.write(exampleTopology(1), 0)));
-    expect(outcomes.filter(outcome => outcome.status === 'fulfilled').length).toBe(1);
-    const reasons = outcomes.flatMap(outcome => (outcome.status === 'rejected' ? [outcome.reason] : []));
-    expect(reasons.every(reason => reason instanceof StoreConflict)).toBe(true);
-  });
-
-  test('writes no topology that contradicts itself', async () => {
-    const store = await open();
-    const wrong = { ...exampleTopology(1), nodes: exampleTopology(1).nodes.slice(1) };
-    await expect(store.write(wrong, 0)).rejects.toThrow('its member a1 is no node');
-    expect(await store.read()).toBeNull();
-  });
-
-  test('leaves the old document where the disk is full, says so, and works again afterwards', async () => {
-    const store = await open();
-    await store.write(exampleTopology(1), 0);
+    const leadership = await lead(store);
+    await leadership.write(exampleTopology(1), 0);
     // /dev/full answers every write with ENOSPC.
     symlinkSync('/dev/full', join(directory, 'topology.json.tmp'));
-    await expect(store.write(exampleTopology(2), 1)).rejects.toThrow(/cannot write .*topology\.json: the disk is full/);
+    await expect(leadership.write(exampleTopology(2), 1)).rejects.toThrow(
+      /cannot write .*topology\.json: the disk is full/,
+    );
+    expect(leadership.lost.aborted).toBe(true);
     expect(await store.read()).toEqual(exampleTopology(1));
-    expect(readdirSync(directory).sort()).toEqual(['lock.1', 'topology.json']);
-    await store.write(exampleTopology(2), 1);
+    const again = await lead(store);
+    await again.write(exampleTopology(2), 1);
     expect(await store.read()).toEqual(exampleTopology(2));
+    expect(readdirSync(directory).sort()).toEqual(['lock.1', 'term', 'topology.json']);
   });
 
-  test('tells a document that is damaged, and does not write over it', async () => {
+  test('leads nobody before the term is on the disk', async () => {
+    const problems: (string | null)[] = [];
+    const store = await open(directory, problems);
+    symlinkSync('/dev/full', join(directory, 'term.tmp'));
+    // The link is used up by the first try.
+    const leadership = await lead(store);
+    expect(problems).toEqual([
+      `cannot write ${join(directory, 'term')}, so nobody leads: the disk is full: make room`,
+      null,
+    ]);
+    expect(leadership.term).toBe(1);
+    expect(readFileSync(join(directory, 'term'), 'utf8')).toBe('1\n');
+  });
+
+  test('tells a term that is none, and leads nobody with it', async () => {
+    writeFileSync(join(directory, 'term'), 'seven');
+    await expect(lead(await open())).rejects.toThrow(/term holds no number: write into it one that is higher/);
+  });
+
+  test('counts on from a document of the first release, which has no term', async () => {
+    const { term, ...withoutTerm } = exampleTopology(1);
+    expect(term).toBe(0);
+    writeFileSync(join(directory, 'topology.json'), JSON.stringify(withoutTerm));
     const store = await open();
-    await store.write(exampleTopology(1), 0);
-    const file = join(directory, 'topology.json');
-    writeFileSync(file, readFileSync(file, 'utf8').slice(0, 100));
-    await expect(store.read()).rejects.toThrow(
-      /topology\.json holds no usable topology .*put back a copy.*start every proxy again without its last-topology\.json/,
-    );
-    await expect(store.write(exampleTopology(2), 1)).rejects.toBeInstanceOf(StoreError);
-    expect(readFileSync(file, 'utf8').length).toBe(100);
+    expect((await lead(store)).term).toBe(1);
+    expect((await store.read())?.term).toBe(0);
   });
 
   test('is for this user only', async () => {
-    const store = await open();
-    await store.write(exampleTopology(1), 0);
+    await (await lead(await open())).write(exampleTopology(1), 0);
     expect(statSync(join(directory, 'topology.json')).mode & 0o077).toBe(0);
+    expect(statSync(join(directory, 'term')).mode & 0o077).toBe(0);
   });
 });
 
 describe('a directory that cannot be used', () => {
   test('because a file stands there', async () => {
     writeFileSync(join(directory, 'file'), '');
-    await expect(FileStore.open(join(directory, 'file'))).rejects.toThrow(
+    await expect(FileStore.open(join(directory, 'file'), optionsOf([]))).rejects.toThrow(
       /a file stands where the directory should be/,
     );
-    await expect(FileStore.open(join(directory, 'file', 'below'))).rejects.toThrow(/a part of the path is a file/);
+    await expect(FileStore.open(join(directory, 'file', 'below'), optionsOf([]))).rejects.toThrow(
+      /a part of the path is a file/,
+    );
   });
 
   test('because nothing can be made there', async () => {
-    await expect(FileStore.open('/proc/ringside/state')).rejects.toThrow(LockError);
-    await expect(FileStore.open('/proc/ringside')).rejects.toThrow('cannot use the directory /proc/ringside');
+    await expect(FileStore.open('/proc/ringside/state', optionsOf([]))).rejects.toThrow(LockError);
+    await expect(FileStore.open('/proc/ringside', optionsOf([]))).rejects.toThrow(
+      'cannot use the directory /proc/ringside',
+    );
   });
 });
 
@@ -142,12 +161,14 @@ describe('the lock', () => {
   test('keeps out a second supervisor while the first lives', async () => {
     const other = await startProcess();
     writeLock({ pid: other.pid, startedAt: startTime(other.pid), host: hostname() });
-    await expect(FileStore.open(directory)).rejects.toThrow(`${directory} is in use by process ${other.pid}`);
+    await expect(FileStore.open(directory, optionsOf([]))).rejects.toThrow(
+      `${directory} is in use by process ${other.pid}`,
+    );
   });
 
   test('keeps out a second store of the same process', async () => {
     await open();
-    await expect(FileStore.open(directory)).rejects.toThrow(`in use by process ${process.pid}`);
+    await expect(FileStore.open(directory, optionsOf([]))).rejects.toThrow(`in use by process ${process.pid}`);
   });
 
   test('of a process that has crashed is taken over', async () => {
@@ -155,24 +176,26 @@ describe('the lock', () => {
     writeLock({ pid: other.pid, startedAt: startTime(other.pid), host: hostname() });
     other.kill('SIGKILL');
     await once(other, 'exit');
-    await (await open()).write(exampleTopology(1), 0);
-    expect(readdirSync(directory).sort()).toEqual(['lock.2', 'topology.json']);
+    await (await lead(await open())).write(exampleTopology(1), 0);
+    expect(readdirSync(directory).sort()).toEqual(['lock.2', 'term', 'topology.json']);
     expect(JSON.parse(readFileSync(join(directory, 'lock.2'), 'utf8'))).toMatchObject({ pid: process.pid });
   });
 
   test('of a process whose pid another process has now is taken over', async () => {
     const other = await startProcess();
     writeLock({ pid: other.pid, startedAt: String(Number(startTime(other.pid)) - 1), host: hostname() });
-    await (await open()).write(exampleTopology(1), 0);
+    await (await lead(await open())).write(exampleTopology(1), 0);
   });
 
   test('of another machine is not judged from here', async () => {
     writeLock({ pid: 1, startedAt: '5', host: 'elsewhere' });
-    await expect(FileStore.open(directory)).rejects.toThrow(/belongs to process 1 on elsewhere; .*empty .*lock\.1/);
+    await expect(FileStore.open(directory, optionsOf([]))).rejects.toThrow(
+      /belongs to process 1 on elsewhere; .*empty .*lock\.1/,
+    );
   });
 
   test('is given back at the end, and free for the next', async () => {
-    await (await FileStore.open(directory)).close();
+    await (await FileStore.open(directory, optionsOf([]))).close();
     expect(readFileSync(join(directory, 'lock.1'), 'utf8')).toBe('');
     await open();
     expect(readdirSync(directory)).toEqual(['lock.2']);
@@ -180,8 +203,10 @@ describe('the lock', () => {
 
   test('that was lost stops every write, and is not given back by who lost it', async () => {
     const store = await open();
+    const leadership = await lead(store);
     writeFileSync(join(directory, 'lock.2'), 'another');
-    await expect(store.write(exampleTopology(1), 0)).rejects.toThrow('another process has taken the directory');
+    await expect(leadership.write(exampleTopology(1), 0)).rejects.toThrow(`another process has taken ${directory}`);
+    await expect(lead(store)).rejects.toThrow(`another process has taken ${directory}`);
     await store.close();
     expect(readFileSync(join(directory, 'lock.2'), 'utf8')).toBe('another');
     expect(existsSync(join(directory, 'topology.json'))).toBe(false);

@@ -21,7 +21,16 @@ describe('validation', () => {
     expect(validateTopology({ ...example, ring: twemproxy }).ring).toEqual(twemproxy);
   });
 
+  test('takes a document of the first release, which knew neither terms nor pauses', () => {
+    const { term, ...document } = example;
+    const shards = example.shards.map(({ paused, ...shard }) => shard);
+    expect(validateTopology({ ...document, shards })).toEqual({ ...example, term: 0 });
+    expect(term).toBe(0);
+  });
+
   const wrong: [string, unknown, string][] = [
+    ['a term below 0', { ...example, term: -1 }, 'term'],
+    ['a pause that is no truth value', { ...example, shards: [{ ...s1, paused: 'yes' }, s2] }, 'shards[0].paused'],
     ['nothing', null, 'malformed'],
     ['a text', 'topology', 'malformed'],
     ['a version of 0', { ...example, version: 0 }, 'version'],
@@ -119,8 +128,17 @@ describe('comparison', () => {
     const diff = diffTopologies(example, withShard({ epoch: 2, primary: 'b1', inSync: [] }));
     expect(diff.ring).toBe(false);
     expect(diff.shardsChanged).toEqual([
-      { name: 's1', epoch: true, primary: true, inSync: false, joining: false, nodes: false },
+      { name: 's1', epoch: true, primary: true, inSync: false, joining: false, paused: false, nodes: false },
     ]);
+  });
+
+  test('a pause is a change, a term is none', () => {
+    const paused = withShard({ paused: true });
+    expect(topologyEquals(example, paused)).toBe(false);
+    expect(diffTopologies(example, paused).shardsChanged).toEqual([
+      { name: 's1', epoch: false, primary: false, inSync: false, joining: false, paused: true, nodes: false },
+    ]);
+    expect(topologyEquals(example, { ...example, term: 9 })).toBe(true);
   });
 
   test('shards, nodes, addresses and incarnations are named', () => {

@@ -433,15 +433,55 @@ describe('a lane that is sent to another node', () => {
     expect(sent.outcome).toBe(bulkText('a'));
   });
 
-  it('keeps its present connection when only the next one is to be another', async () => {
-    const { node, stand, lane } = await startBoth(echo);
-    lane.expect({ ...node.target, runId: 'a'.repeat(40) });
-    await allAnswered(stand.send('GET a'));
-    expect(node.links).toHaveLength(1);
-    node.info['run_id'] = 'b'.repeat(40);
-    node.link.socket.destroy();
-    await until('the other incarnation was refused', () => lane.problem.includes('another incarnation'));
-    expect(lane.ready).toBe(false);
+  it('goes on as another user of the same incarnation without losing a command, or their order', async () => {
+    const { node, stand, lane } = await startBoth(silent);
+    const first = stand.send('INCR a', { write: true });
+    await until('it was heard', () => node.link.heard.length === 1);
+    lane.renew({ ...node.target, username: 'later', password: 'x' }, 'another epoch');
+    await until('the other connection stands', () => node.links.length === 2);
+    await turns(20);
+    const second = stand.send('INCR b', { write: true });
+    await turns(20);
+    // The first connection owes an answer: nothing more is sent before it has come, on neither.
+    expect(node.links.map(link => link.heard)).toEqual([['INCR a'], []]);
+    node.links[0]?.say(':1\r\n');
+    await until('the second was heard', () => node.links[1]?.heard.length === 1);
+    node.links[1]?.say(':2\r\n');
+    await allAnswered(first, second);
+    expect(stand.outcomes).toEqual([':1\r\n', ':2\r\n']);
+    expect(node.links[0]?.socket.destroyed).toBe(true);
+    expect(stand.problems).toEqual([]);
+  });
+
+  it('hands what it reads over to another lane, whole: replies that were skipped come once more', async () => {
+    const { node, stand, lane } = await startBoth(silent);
+    const other = await startBoth(silent);
+    const sent = [stand.send('LOAD', { skip: 1 }), stand.send('GET k')];
+    await until('both are heard', () => node.link.heard.length === 2);
+    node.link.say('+loaded\r\n');
+    await until('one was skipped', () => sent[0]?.skipped.length === 1);
+    lane.handOver(other.lane, 'the replica is in sync no more');
+    await until('both are heard there', () => other.node.link.heard.length === 2);
+    other.node.link.say(`+loaded\r\n${bulkText('a')}${bulkText('b')}`);
+    await allAnswered(...sent);
+    expect(sent.map(one => one.outcome)).toEqual([bulkText('a'), bulkText('b')]);
+  });
+
+  it('barred, finishes what is in flight and holds the rest until it is sent elsewhere', async () => {
+    const { node, stand, lane } = await startBoth(silent);
+    const first = stand.send('INCR a', { write: true });
+    await until('it was heard', () => node.link.heard.length === 1);
+    lane.bar('a change is on');
+    const second = stand.send('INCR b', { write: true });
+    node.link.say(':1\r\n');
+    await allAnswered(first);
+    await until('it has left', () => node.link.socket.destroyed);
+    await turns(50);
+    expect([node.links.length, lane.problem, second.outcome]).toEqual([1, 'a change is on', null]);
+    const other = await startNode(echo);
+    lane.retarget(other.target, 'another primary');
+    await allAnswered(second);
+    expect(other.link.heard).toEqual(['INCR b']);
   });
 });
 

@@ -76,7 +76,9 @@ export class ProxyStand {
     writeFileSync(file, lines.join('\n'));
     process.env['RINGSIDE_LOG'] ??= 'silent';
     const config = loadConfig(file);
-    const proxy = new Proxy(config, initialTopology(config), null, new ProxyMetrics(), createLog('proxy'));
+    const proposed = initialTopology(config);
+    const named = proposed.nodes.map((node, i) => ({ ...node, runId: nodes[i]?.info['run_id'] ?? null }));
+    const proxy = new Proxy(config, { ...proposed, nodes: named }, null, new ProxyMetrics(), createLog('proxy'));
     const listener = new Listener(proxy);
     await listener.listen();
     const stand = new ProxyStand(proxy, listener, port, directory);

@@ -32,6 +32,16 @@ function used(): Request {
   request.stashFrom = 1;
   request.stashTo = 2;
   request.parts = [Buffer.alloc(1)];
+  request.confirmMs = 7;
+  request.skipped = 1;
+  request.lower = 8;
+  request.number = 9;
+  request.keptMs = 10;
+  request.reply = { buffer: Buffer.alloc(1), used: 1, flushed: 0, live: 1 };
+  request.replyFrom = 1;
+  request.replyTo = 2;
+  request.kept = [Buffer.alloc(1)];
+  request.keptBytes = 1;
   return request;
 }
 

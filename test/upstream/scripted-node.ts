@@ -32,6 +32,8 @@ export class ScriptedNode {
   answers: Answers;
   /** Answers to commands of the login, by the first word; others are answered well. */
   login: Record<string, string | null> = {};
+  /** Looks at a command of the login first; undefined: it has nothing to say about it. */
+  onLogin: (words: string[], link: Link) => string | undefined = () => undefined;
   readonly #server: Server;
 
   private constructor(server: Server, answers: Answers) {
@@ -88,7 +90,7 @@ export class ScriptedNode {
       link.heard.push(words.join(' '));
       return this.answers(words, link);
     }
-    const scripted = this.login[name];
+    const scripted = this.onLogin(words, link) ?? this.login[name];
     if (scripted !== undefined) return scripted;
     if (name === 'HELLO') return '%1\r\n+proto\r\n:3\r\n';
     if (name === 'CLIENT' && words[1] === 'ID') return ':7\r\n';

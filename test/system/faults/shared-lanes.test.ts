@@ -2,17 +2,20 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { frame, RawClient } from './raw-client.ts';
 import { Stand, type StandOptions, sleep } from './stand.ts';
 
-/** Sends these commands in one piece and gives back what is answered until it is quiet. */
+/** Asked last; a subscriber may ask it too. */
+const LAST = 'the last word';
+const LAST_REPLY = `$${LAST.length}\r\n${LAST}\r\n`;
+
+/** Sends these commands in one piece and gives back what is answered, until the last is or the connection is closed. */
 async function converse(port: number, ...commands: string[][]): Promise<string> {
   const client = await RawClient.open(port);
-  client.send(Buffer.concat(commands.map(words => frame(...words))));
-  let before = -1;
-  while (!client.closed && client.length !== before) {
-    before = client.length;
-    await sleep(80);
-  }
+  const words = [...commands, ['PING', LAST]];
+  client.send(Buffer.concat(words.map(one => frame(...one))));
+  const behindMulti = words.slice(words.findIndex(([name]) => name === 'MULTI') + 1);
+  const isQueuedForEver = () => client.text.split('+QUEUED\r\n').length > behindMulti.length;
+  await client.until(() => client.closed || client.text.includes(LAST) || isQueuedForEver());
   client.close();
-  return client.text;
+  return client.text.endsWith(LAST_REPLY) ? client.text.slice(0, -LAST_REPLY.length) : client.text;
 }
 
 /** What tells that the lanes of both protocols are as new ones: right database, no subscription, replies as asked. */

@@ -9,7 +9,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { stringify } from 'yaml';
+import { loadConfig } from '../../../src/config/load.ts';
+import { initialTopology } from '../../../src/topology/snapshot.ts';
 import { program } from '../../support/cluster.ts';
+import type { NodeLogin } from '../../support/formed-node.ts';
+import { FormingSupervisor } from '../../support/forming-supervisor.ts';
 import { freePorts } from '../../support/ports.ts';
 
 export const sleep = (ms: number) => new Promise(resolve => setTimeout(resolve, ms));
@@ -94,14 +98,18 @@ export class Node {
     await ended;
   }
 
-  /** What the node itself says, past the proxy. */
-  async ask<T>(work: (node: Redis) => Promise<T>): Promise<T> {
+  /** How one gets in. */
+  get login(): NodeLogin {
     const { password, tls } = this.#access;
-    const redis = new Redis({
-      port: this.port,
+    return {
       ...(password === undefined ? {} : { password }),
       ...(tls === undefined ? {} : { tls: { ca: readFileSync(tls.cert) } }),
-    });
+    };
+  }
+
+  /** What the node itself says, past the proxy. */
+  async ask<T>(work: (node: Redis) => Promise<T>): Promise<T> {
+    const redis = new Redis({ port: this.port, ...this.login });
     try {
       return await work(redis);
     } finally {
@@ -140,6 +148,7 @@ export class Stand {
   /** The proxy's standard error so far: its log. */
   log = '';
   #proxy: ChildProcess | null = null;
+  #supervisor: FormingSupervisor | null = null;
   readonly #clients: Redis[] = [];
   readonly #steadies: Steady[] = [];
   #settings: Record<string, unknown> = {};
@@ -181,6 +190,14 @@ export class Stand {
       supervisor: { listen: `127.0.0.1:${supervisorPort}` },
     };
     this.configure(options.proxy ?? {});
+    const [node] = this.nodes;
+    const config = loadConfig(this.file);
+    this.#supervisor = await FormingSupervisor.start(initialTopology(config), {
+      secret: config.secret,
+      port: supervisorPort,
+      access: node?.login ?? {},
+      nodePorts: new Map(this.nodes.map((one, i) => [`n${i + 1}`, one.port])),
+    });
     this.launch();
     await until(
       () => `the proxy is ready; it said: ${this.log}`,
@@ -312,6 +329,7 @@ export class Stand {
       await once(proxy, 'exit');
       clearTimeout(limit);
     }
+    await this.#supervisor?.close();
     for (const node of this.nodes) await node.close();
     rmSync(this.dir, { recursive: true, force: true });
   }

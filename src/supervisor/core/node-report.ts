@@ -13,10 +13,16 @@ export interface NodeReport {
   readonly replicationId: string;
   /** Bytes of that history: written by a primary, applied by a replica. */
   readonly offset: number;
+  /** The history that this node had before it was promoted; null: it never was. */
+  readonly previousReplicationId: string | null;
+  /** Bytes of that earlier history that this node had when it was promoted; -1 without one. */
+  readonly promotedAtOffset: number;
   /** How a replica stands to what it follows; null on a primary. */
   readonly following: Following | null;
   /** Keys of all databases. */
   readonly keys: number;
+  /** How many replica links a primary has. */
+  readonly replicaLinks: number;
   readonly usedMemoryBytes: number;
   /** 0: without a limit. */
   readonly maxMemoryBytes: number;
@@ -28,6 +34,10 @@ export interface Following {
   readonly linkUp: boolean;
   /** A full copy is on its way. */
   readonly syncing: boolean;
+  /** Bytes of the full copy that are still to come; 0 when none is on its way, or its size is not known. */
+  readonly syncLeftBytes: number;
+  /** Whole seconds since something was heard on the link; -1: the link is down. */
+  readonly lastHeardSeconds: number;
 }
 
 /** The command whose reply `parseNodeReport` reads; several sections in one command since Redis 7.0. */
@@ -49,6 +59,10 @@ export function parseNodeReport(info: string): NodeReport {
     role: isReplica ? 'replica' : 'primary',
     loading: text('loading') === '1',
     replicationId: text('master_replid'),
+    previousReplicationId: /^0*$/.test(text('master_replid2')) ? null : text('master_replid2'),
+    // Redis names the first byte that is not of the earlier history.
+    promotedAtOffset: Math.max(-1, Number(text('second_repl_offset')) - 1),
+    replicaLinks: isReplica ? 0 : Number(text('connected_slaves')),
     offset: Number(text(isReplica ? 'slave_repl_offset' : 'master_repl_offset')),
     following: isReplica
       ? {
@@ -56,6 +70,8 @@ export function parseNodeReport(info: string): NodeReport {
           port: Number(text('master_port')),
           linkUp: text('master_link_status') === 'up',
           syncing: text('master_sync_in_progress') === '1',
+          syncLeftBytes: Math.max(0, Number(fields.get('master_sync_left_bytes') ?? 0)),
+          lastHeardSeconds: Number(text('master_last_io_seconds_ago')),
         }
       : null,
     keys: [...fields].reduce((sum, [name, value]) => sum + (/^db\d+$/.test(name) ? keysOf(value) : 0), 0),

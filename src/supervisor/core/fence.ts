@@ -1,0 +1,37 @@
+import { proxyUser } from '../../topology/credentials.ts';
+import { deleteUsers, isProxyUser, olderProxies } from './acl.ts';
+import { call, type Procedure, rest, type Target } from './procedure.ts';
+import { clientsOf, failureOf, listOf, replyAt } from './replies.ts';
+import type { World } from './world.ts';
+
+/**
+ * The fence (R3.3): from here on no proxy that knows an older epoch can have a write confirmed on this primary.
+ *
+ * Proxies that know the new epoch leave by themselves within milliseconds; the grace is for those, since whoever is
+ * fenced in the middle of a write cannot tell what became of it.
+ */
+export const GRACE_MS = 200;
+const LIMIT_MS = 500;
+
+/** Returns what kept it from being closed; null: the fence stands. */
+export function* fence(world: World, primary: Target, epoch: number, graceMs: number): Procedure<string | null> {
+  const beganMs = world.nowMs;
+  for (;;) {
+    const seen = yield* call(
+      primary,
+      [
+        ['CLIENT', 'LIST'],
+        ['ACL', 'USERS'],
+      ],
+      LIMIT_MS,
+    );
+    const [clients, users] = [clientsOf(replyAt(seen, 0)), listOf(replyAt(seen, 1))];
+    if (clients === null || users === null) return failureOf(seen) ?? 'it lists no clients';
+    const older = olderProxies(users, epoch);
+    const isLeft = clients.some(({ user }) => isProxyUser(user) && user !== proxyUser(epoch));
+    if (!isLeft || world.nowMs - beganMs >= graceMs) {
+      return older.length === 0 ? null : failureOf(yield* call(primary, deleteUsers(older), LIMIT_MS));
+    }
+    yield* rest(5);
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * The hosts that fault tests are run on: a cut cuts what it names and nothing else, without a word to either side.
+ */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Host } from './host.ts';
+import { Network } from './network.ts';
+import { TestProcess } from './process.ts';
+import { within } from './raw-shard.ts';
+import { RedisNode } from './redis-node.ts';
+
+const obstacle = await Network.obstacle();
+
+let network: Network;
+const nodes: RedisNode[] = [];
+beforeAll(async () => {
+  if (obstacle !== null) return;
+  network = await Network.create(3);
+  for (const host of network.hosts) nodes.push(await RedisNode.start({ host, port: 6379 }));
+});
+afterAll(async () => {
+  await Promise.all(nodes.map(node => node.close()));
+  await network?.remove();
+});
+
+/** Whether a process on one host gets an answer from the node on another. */
+async function reaches(from: Host, to: Host): Promise<boolean> {
+  const client = new TestProcess('redis-cli', from, 'timeout', ['0.5', 'redis-cli', '-h', to.address, 'PING']);
+  while (!client.ended) await new Promise(resolve => setTimeout(resolve, 10));
+  return client.log.includes('PONG');
+}
+
+test.skipIf(obstacle !== null)('hosts reach each other until they are cut, and again when that is healed', async () => {
+  const [a, b, c] = network.hosts as [Host, Host, Host];
+  expect(await Promise.all([reaches(a, b), reaches(b, a), reaches(a, c)])).toEqual([true, true, true]);
+  await network.cut(a, b);
+  expect(await Promise.all([reaches(a, b), reaches(b, a), reaches(a, c)])).toEqual([false, false, true]);
+  await network.heal();
+  expect(await Promise.all([reaches(a, b), reaches(b, a)])).toEqual([true, true]);
+  await network.separate([a, c], network.hosts);
+  expect(await Promise.all([reaches(a, b), reaches(b, c), reaches(c, a)])).toEqual([false, false, true]);
+  await network.heal();
+});
+
+test.skipIf(obstacle !== null)(
+  'a link that is cut one way is not broken: what is sent the other way still arrives',
+  async () => {
+    const [primary, replica] = nodes as [RedisNode, RedisNode];
+    const [onPrimary, onReplica] = [await primary.connect(), await replica.connect()];
+    await onPrimary.must('CONFIG', 'SET', 'repl-diskless-sync-delay', '0');
+    await onReplica.must('REPLICAOF', primary.host.address, '6379');
+    await onPrimary.must('SET', 'first', '1');
+    while ((await onReplica.must('GET', 'first')) !== '1') await new Promise(resolve => setTimeout(resolve, 20));
+    // What the replica sends is lost, its acknowledgements of packets too; the primary's next packet still arrives.
+    await network.cutOneWay(replica.host, primary.host);
+    await onPrimary.must('SET', 'second', '2');
+    expect(await within(300, onPrimary.call('WAIT', '1', '250'))).toBe(0);
+    expect(await onReplica.must('GET', 'second')).toBe('2');
+    await network.heal();
+    expect(await onPrimary.call('WAIT', '1', '10000')).toBe(1);
+  },
+);

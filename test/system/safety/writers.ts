@@ -1,0 +1,222 @@
+/**
+ * Clients that write through the proxies for as long as faults go on, and keep a ledger of what they were told.
+ *
+ * Each has one connection at a time and tries nothing twice: what it was not told is uncertain.
+ */
+import { Random } from '../../../src/base/random.ts';
+import { sleep } from '../faults/stand.ts';
+import { Ledger, type Outcome, type Write } from './ledger.ts';
+import { ConnectionLost, ErrorReply, type Reply, RespConnection } from './resp.ts';
+
+/** Where a proxy serves. */
+export interface Target {
+  readonly host: { readonly address: string };
+  readonly port: number;
+}
+
+/** Longer than any pause that a proxy makes: a command that is unanswered for so long is given up. */
+const PATIENCE_MS = 30_000;
+
+/** Between two commands of one writer, so that the nodes and the machine are not the fault. */
+const PAUSE_MS = 3;
+
+const INCREMENT = "return redis.call('INCR', KEYS[1])";
+
+export class Writers {
+  readonly ledger = new Ledger();
+  /** The longest time that an answer took, whatever it was. */
+  slowestMs = 0;
+  readonly #targets: readonly Target[];
+  readonly #seed: number;
+  readonly #prefix: string;
+  #running = true;
+  #work: Promise<unknown> = Promise.resolve();
+
+  /** `prefix` begins every key, so that the keys of several rounds do not meet. */
+  constructor(targets: readonly Target[], seed: number, prefix: string) {
+    this.#targets = targets;
+    this.#seed = seed;
+    this.#prefix = prefix;
+  }
+
+  start(count: number): void {
+    this.#work = Promise.all(Array.from({ length: count }, (_, index) => this.#run(index)));
+  }
+
+  /** Waits until every writer has had its last answer. */
+  async stop(): Promise<Ledger> {
+    this.#running = false;
+    await this.#work;
+    return this.ledger;
+  }
+
+  async #run(index: number): Promise<void> {
+    const writer = new Writer(index, new Random(this.#seed + index), this.#prefix, this.ledger, ms => {
+      this.slowestMs = Math.max(this.slowestMs, ms);
+    });
+    const target = this.#targets[index % this.#targets.length] as Target;
+    let connection: RespConnection | null = null;
+    while (this.#running) {
+      if (connection === null || connection.lost) {
+        connection = await RespConnection.open(target.host.address, target.port, 1_000).catch(() => null);
+        connection?.giveUpAfter(PATIENCE_MS);
+        if (connection === null) await sleep(20);
+        continue;
+      }
+      await writer.step(connection);
+      await sleep(PAUSE_MS);
+    }
+    connection?.close();
+  }
+}
+
+/** One client, and what it does next. */
+class Writer {
+  readonly #index: number;
+  readonly #random: Random;
+  readonly #prefix: string;
+  readonly #ledger: Ledger;
+  readonly #onDone: (ms: number) => void;
+  #count = 0;
+
+  constructor(index: number, random: Random, prefix: string, ledger: Ledger, onDone: (ms: number) => void) {
+    this.#index = index;
+    this.#random = random;
+    this.#prefix = prefix;
+    this.#ledger = ledger;
+    this.#onDone = onDone;
+  }
+
+  /** One command, or several in a row. */
+  async step(connection: RespConnection): Promise<void> {
+    this.#count += 1;
+    const name = `${this.#prefix}${this.#index}:${this.#count}`;
+    const shared = this.#random.below(3);
+    switch (this.#random.below(10)) {
+      case 0:
+      case 1:
+        return this.#put(connection, name);
+      case 2:
+        return this.#increment(connection, ['INCR'], `${this.#prefix}counter${shared}`);
+      case 3:
+        return this.#increment(connection, ['EVAL', INCREMENT, '1'], `${this.#prefix}counter${shared}`);
+      case 4:
+        return this.#overwrite(connection);
+      case 5:
+        return this.#push(connection, `${this.#prefix}list${shared}`, name);
+      case 6:
+        return this.#transaction(connection, name);
+      case 7:
+        return this.#putEach(connection, name);
+      case 8:
+        return this.#queue(connection, name);
+      default:
+        // A burst without waiting for answers.
+        await Promise.all(Array.from({ length: 8 }, (_, i) => this.#put(connection, `${name}:${i}`)));
+    }
+  }
+
+  async #put(connection: RespConnection, key: string): Promise<void> {
+    const expiry = this.#random.below(4) === 0 ? ['EX', '1000'] : [];
+    await this.#write(connection, ['SET', key, key, ...expiry], () => ({ kind: 'put', keys: [key], value: key }));
+  }
+
+  async #increment(connection: RespConnection, command: string[], key: string): Promise<void> {
+    await this.#write(connection, [...command, key], reply => ({
+      kind: 'increment',
+      key,
+      sum: typeof reply === 'number' ? reply : null,
+    }));
+  }
+
+  async #overwrite(connection: RespConnection): Promise<void> {
+    const key = `${this.#prefix}own${this.#index}`;
+    const value = this.#count;
+    await this.#write(connection, ['SET', key, `${value}`], () => ({ kind: 'overwrite', key, value }));
+  }
+
+  async #push(connection: RespConnection, key: string, value: string): Promise<void> {
+    await this.#write(connection, ['LPUSH', key, value], () => ({ kind: 'push', key, value }));
+  }
+
+  async #putEach(connection: RespConnection, name: string): Promise<void> {
+    const keys = ['a', 'b', 'c'].map(letter => `${name}:${letter}`);
+    const words = keys.flatMap(key => [key, name]);
+    await this.#write(connection, ['MSET', ...words], () => ({ kind: 'putEach', keys, value: name }));
+  }
+
+  /** Elements go in and out of lists by commands that wait, half of the time. */
+  async #queue(connection: RespConnection, value: string): Promise<void> {
+    const key = `${this.#prefix}queue${this.#random.below(2)}`;
+    if (this.#random.below(2) === 0) return this.#push(connection, key, value);
+    await this.#write(connection, ['BRPOP', key, '0.2'], reply => ({
+      kind: 'take',
+      key,
+      value: Array.isArray(reply) ? String(reply[1]) : null,
+    }));
+  }
+
+  /** Two keys of one shard in a transaction: both or none. */
+  async #transaction(connection: RespConnection, name: string): Promise<void> {
+    const keys = [`{${name}}a`, `{${name}}b`];
+    const write: Write = { kind: 'put', keys, value: name };
+    const beganAt = performance.now();
+    try {
+      const replies = await connection.pipeline(['MULTI'], ...keys.map(key => ['SET', key, name]), ['EXEC']);
+      this.#record(write, replies[3] as Reply, beganAt);
+    } catch (error) {
+      this.#lost(write, error);
+    }
+  }
+
+  async #write(connection: RespConnection, words: string[], write: (reply: Reply) => Write): Promise<void> {
+    const beganAt = performance.now();
+    try {
+      const reply = await connection.call(...words);
+      this.#record(write(reply), reply, beganAt);
+    } catch (error) {
+      this.#lost(write(null), error);
+    }
+  }
+
+  #record(write: Write, reply: Reply, beganAt: number): void {
+    if (!isPlausible(reply, write)) this.#ledger.strange.push(`${write.kind} was answered ${JSON.stringify(reply)}`);
+    const outcome = outcomeOf(reply, write);
+    this.#ledger.add(write, outcome);
+    if (reply instanceof ErrorReply) this.#ledger.countError(reply.code);
+    this.#onDone(performance.now() - beganAt);
+  }
+
+  #lost(write: Write, error: unknown): void {
+    if (!(error instanceof ConnectionLost)) throw error;
+    this.#ledger.add(write, 'uncertain');
+    this.#ledger.countError('connection lost');
+  }
+}
+
+/** Whether Redis may answer so: an answer that belongs to another command shows that replies went astray. */
+function isPlausible(reply: Reply, write: Write): boolean {
+  if (reply instanceof ErrorReply) return true;
+  switch (write.kind) {
+    case 'put':
+      return write.keys.length === 1 ? reply === 'OK' : reply === null || Array.isArray(reply);
+    case 'putEach':
+    case 'overwrite':
+      return reply === 'OK';
+    case 'increment':
+    case 'push':
+      return typeof reply === 'number';
+    case 'take':
+      return reply === null || (Array.isArray(reply) && reply[0] === write.key);
+  }
+}
+
+function outcomeOf(reply: Reply, write: Write): Outcome {
+  // Of a command over several shards one part may have failed and another not.
+  if (reply instanceof ErrorReply && write.kind === 'putEach') return 'uncertain';
+  if (reply instanceof ErrorReply) return reply.code === 'UNCERTAIN' ? 'uncertain' : 'refused';
+  // EXEC answers nil when nothing was done; a pop that found nothing has done nothing either, and is told so.
+  if (reply === null && write.kind === 'put') return 'refused';
+  if (Array.isArray(reply) && reply.some(item => item instanceof ErrorReply)) return 'uncertain';
+  return 'acknowledged';
+}
