@@ -96,14 +96,14 @@ const WHOLE: readonly Sizes[] = [
   { SHRINKS: 1, GROWS: 1, BREAKS: 1, WRITES: 2 },
   { FAIL_OVERS: 1, SHRINKS: 1, GROWS: 1, LATE: 1, UNDECIDED: 1 },
   { SWITCH_OVERS: 1, FAIL_OVERS: 1, UNDECIDED: 1 },
-  { FAIL_OVERS: 1, PRIMARY_STANDS: 1, UNDECIDED: 1, PROXIES: 2, WRITES: 2 },
   { FAIL_OVERS: 1, SHRINKS: 1, LEADERS: 2, LATE: 1, ROLES: 1 },
-  { FAIL_OVERS: 1, LEADERS: 2, DEATHS: 1, RESTARTS: 1, ROLES: 1 },
 ];
 
 /** The same, larger. */
 const LARGE: readonly Sizes[] = [
   ...SAFEGUARDS.filter(row => row.isLarge).map(row => row.sizes),
+  { FAIL_OVERS: 1, PRIMARY_STANDS: 1, UNDECIDED: 1, PROXIES: 2, WRITES: 2 },
+  { FAIL_OVERS: 1, LEADERS: 2, DEATHS: 1, RESTARTS: 1, ROLES: 1 },
   { FAIL_OVERS: 1, SHRINKS: 1, GROWS: 1, PRIMARY_STANDS: 1 },
   { FAIL_OVERS: 1, LEADERS: 2, PRIMARY_STANDS: 1 },
   { FAIL_OVERS: 1, SHRINKS: 1, GROWS: 1, LEADERS: 2 },
@@ -212,25 +212,27 @@ describe('the model reaches', { concurrent: true }, () => {
   );
 });
 
-describe.runIf(MODE === 'full')('in large sizes', () => {
-  test.each(LARGE.map(sizes => [text(sizes), sizes] as const))(
-    'nothing is lost: %s',
-    async (_, sizes) => expectSafe(sizes),
-    60 * MINUTES,
-  );
+// Registered only when asked for: a size that is too large for every run is not one that could not run.
+if (MODE === 'full')
+  describe('in large sizes', () => {
+    test.each(LARGE.map(sizes => [text(sizes), sizes] as const))(
+      'nothing is lost: %s',
+      async (_, sizes) => expectSafe(sizes),
+      60 * MINUTES,
+    );
 
-  test.each(LARGEST.map(sizes => [text(sizes), sizes] as const))(
-    'no loss is found: %s',
-    async (_, sizes) => {
-      const bitstate = await Model.build({ bitstate: true });
-      try {
-        const outcome = await bitstate.explore(null, sizes);
-        tell(text(sizes), outcome);
-        expect({ violation: outcome.violation, story: outcome.story }).toEqual({ violation: null, story: [] });
-      } finally {
-        bitstate.dispose();
-      }
-    },
-    60 * MINUTES,
-  );
-});
+    test.each(LARGEST.map(sizes => [text(sizes), sizes] as const))(
+      'no loss is found: %s',
+      async (_, sizes) => {
+        const bitstate = await Model.build({ bitstate: true });
+        try {
+          const outcome = await bitstate.explore(null, sizes);
+          tell(text(sizes), outcome);
+          expect({ violation: outcome.violation, story: outcome.story }).toEqual({ violation: null, story: [] });
+        } finally {
+          bitstate.dispose();
+        }
+      },
+      60 * MINUTES,
+    );
+  });

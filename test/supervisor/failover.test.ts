@@ -98,12 +98,9 @@ describe('a shard of three nodes', () => {
     await stand.start(config);
     const before = await formed();
     expect(await writeKeys(0, 100)).toBe(2);
-    const killedMs = performance.now();
     await stand.node('a').kill();
     const failed = await stand.statusWhen(({ shards }) => shards[0]?.primary !== 'a');
-    const tookMs = performance.now() - killedMs;
     expect(failed.shards[0]?.epoch).toBeGreaterThan(before.epoch);
-    expect(tookMs).toBeLessThan(2000);
     expect(failed.shards[0]?.changes.at(-1)).toMatchObject({
       kind: 'failover',
       from: 'a',

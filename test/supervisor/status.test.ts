@@ -30,7 +30,7 @@ const topology: Topology = {
 const base: NodeReport = {
   ...{ runId: 'run-b', processId: 1, version: '7.0.15', role: 'primary', loading: false, replicationId: 'h' },
   ...{ offset: 100, previousReplicationId: null, promotedAtOffset: -1, following: null, keys: 1, replicaLinks: 1 },
-  ...{ usedMemoryBytes: 1000, maxMemoryBytes: 0 },
+  ...{ usedMemoryBytes: 1000, maxMemoryBytes: 0, maxMemoryPolicy: 'noeviction' },
 };
 const following = { host: '10.0.0.1', port: 2, linkUp: true, syncing: false, syncLeftBytes: 0, lastHeardSeconds: 0 };
 const replica: NodeReport = { ...base, runId: 'run-a', role: 'replica', offset: 88, following };

@@ -219,7 +219,7 @@ describe('trouble', () => {
     const sinceMs = performance.now();
     second.send(exampleTopology(2));
     await until(() => taken.length === 2);
-    expect(performance.now() - sinceMs).toBeLessThan(500);
+    expect(performance.now() - sinceMs).toBeLessThan(5000);
   });
 
   test('when a supervisor dies the others feed on', async () => {

@@ -300,14 +300,17 @@ export class NodeKeeper {
   }
 }
 
-/** Redis refuses writes, or evicts, at its limit; buffers count in what it says it uses, so a little before. */
+/** Redis refuses writes at its limit; buffers count in what it says it uses, so a little before. */
 const FULL_SHARE = 0.97;
 
 function fullText(report: NodeReport | null): string | null {
   if (report === null || report.maxMemoryBytes === 0) return null;
+  // A cache that is full is as it should be: any key makes room for another.
+  if (report.maxMemoryPolicy.startsWith('allkeys-')) return null;
   if (report.usedMemoryBytes < report.maxMemoryBytes * FULL_SHARE) return null;
   const [used, most] = [report.usedMemoryBytes, report.maxMemoryBytes].map(bytes => Math.round(bytes / 1024 ** 2));
-  return `its memory is full: ${used} of ${most} MB (maxmemory); writes are refused with -OOM, or keys evicted: raise maxmemory or remove keys`;
+  const when = report.maxMemoryPolicy.startsWith('volatile-') ? ' once no key with an expiry is left' : '';
+  return `its memory is full: ${used} of ${most} MB (maxmemory); writes are refused with -OOM${when}: raise maxmemory or remove keys`;
 }
 
 function deniedText(reason: string): string {

@@ -26,6 +26,8 @@ export interface NodeReport {
   readonly usedMemoryBytes: number;
   /** 0: without a limit. */
   readonly maxMemoryBytes: number;
+  /** What it does at that limit: `noeviction`, `allkeys-lru`, … */
+  readonly maxMemoryPolicy: string;
 }
 
 export interface Following {
@@ -77,6 +79,7 @@ export function parseNodeReport(info: string): NodeReport {
     keys: [...fields].reduce((sum, [name, value]) => sum + (/^db\d+$/.test(name) ? keysOf(value) : 0), 0),
     usedMemoryBytes: Number(text('used_memory')),
     maxMemoryBytes: Number(text('maxmemory')),
+    maxMemoryPolicy: fields.get('maxmemory_policy') ?? 'noeviction',
   };
 }
 

@@ -182,6 +182,25 @@ describe('a way out', () => {
     story.until(() => needs() === null, 1000);
   });
 
+  test('a node whose memory is full says so; a cache is meant to be', () => {
+    const story = healthy();
+    const told = () => story.engine.status(story.nowMs).nodes[1]?.needs ?? null;
+    story.node('n2').maxMemory = 1020;
+    for (const [policy, words] of [
+      ['noeviction', /memory is full: .*refused with -OOM: raise maxmemory/],
+      ['volatile-lru', /refused with -OOM once no key with an expiry is left/],
+    ] as const) {
+      story.node('n2').maxMemoryPolicy = policy;
+      story.until(() => words.test(told() ?? ''), 1000);
+    }
+    story.node('n2').maxMemoryPolicy = 'allkeys-lru';
+    story.until(() => told() === null, 1000);
+    story.node('n2').maxMemoryPolicy = 'noeviction';
+    story.until(() => told() !== null, 1000);
+    story.node('n2').maxMemory = 2000;
+    story.until(() => told() === null, 1000);
+  });
+
   test('a primary that does not let the leader in is no healthy one', () => {
     const story = healthy();
     story.nextLeader();

@@ -24,6 +24,7 @@ const PRIMARY: NodeReport = {
   replicaLinks: 2,
   usedMemoryBytes: 0,
   maxMemoryBytes: 0,
+  maxMemoryPolicy: 'noeviction',
 };
 
 function replicaAt(offset: number, link: Partial<NonNullable<NodeReport['following']>> = {}): NodeReport {

@@ -16,6 +16,9 @@ export class ScriptedNode {
   isUp = true;
   life = 1;
   role: 'master' | 'slave' = 'master';
+  /** It uses 1000 bytes. */
+  maxMemory = 0;
+  maxMemoryPolicy = 'noeviction';
   replid: string;
   replid2 = '0'.repeat(40);
   promotedAt = -1;
@@ -211,7 +214,8 @@ export class ScriptedNode {
       'repl_backlog_first_byte_offset:1',
       // Of one that tries and tries to link it is never quite the same twice.
       `used_memory:${1000 + (isReplica && this.linkedAs === null ? ScriptedNode.#asked++ % 7 : 0)}`,
-      'maxmemory:0',
+      `maxmemory:${this.maxMemory}`,
+      `maxmemory_policy:${this.maxMemoryPolicy}`,
       'loading:0',
       ...(this.keys === 0 ? [] : [`db0:keys=${this.keys},expires=0,avg_ttl=0`]),
     ].join('\r\n');

@@ -187,7 +187,6 @@ export function networkFaults(networkOf: () => Network): Fault[] {
     },
     {
       name: "nothing that a primary's host sends arrives",
-      short: true,
       run: async scene => during(oneWay(networkOf(), (await members(scene)).primary.host, 'from'), CUT_MS),
     },
     {

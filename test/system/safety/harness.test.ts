@@ -16,7 +16,7 @@ let node: RedisNode | null = null;
 afterEach(() => node?.close());
 
 /** Clients write and read for a while, during which `work` is done; what is wrong afterwards. */
-async function problemsAfter(work: (node: RedisNode) => Promise<void>) {
+async function problemsAfter(work: (node: RedisNode, registers: Registers) => Promise<void>) {
   const redis = await RedisNode.start({ port: await freePorts(1) });
   node = redis;
   const writers = new Writers([redis], SEED, 'w:');
@@ -24,11 +24,11 @@ async function problemsAfter(work: (node: RedisNode) => Promise<void>) {
   writers.start(6);
   registers.start(4);
   await sleep(500);
-  await work(redis);
+  await work(redis, registers);
   await sleep(500);
   await Promise.all([writers.stop(), registers.stop()]);
   expect(writers.ledger.count('acknowledged')).toBeGreaterThan(300);
-  expect(registers.operations).toBeGreaterThan(200);
+  expect(registers.operations).toBeGreaterThan(100);
   const found = together([await contentsOf(await redis.connect())]);
   return { ledger: judge(writers.ledger.entries, found), registers: registers.problems() };
 }
@@ -47,7 +47,13 @@ test(`a Redis that is frozen for a moment neither (seed ${SEED})`, async () => {
 });
 
 test(`a Redis that comes back empty has lost much, and both the ledger and the registers show it (seed ${SEED})`, async () => {
-  const { ledger, registers } = await problemsAfter(redis => redis.restartEmpty());
+  const { ledger, registers } = await problemsAfter(async (redis, used) => {
+    await used.stop();
+    // Whatever chance has done to them, now each has a value; and who reads comes before who writes again.
+    await used.all('set');
+    await redis.restartEmpty();
+    await used.all('get');
+  });
   expect(ledger.filter(text => text.startsWith('lost: ')).length).toBeGreaterThan(100);
   expect(ledger.join('\n')).toMatch(/counter\d is \d+, \d+ were acknowledged/);
   expect(registers.length).toBeGreaterThan(0);

@@ -79,7 +79,7 @@ describe('R1: the word before WAIT', () => {
 
 describe('R0: nobody else replicates', () => {
   /** A primary with its replica, which hears nothing from now on, and a backup tool that asks for a copy. */
-  async function withBackupTool(prepare: (admin: RespConnection) => Promise<void>) {
+  async function withBackupTool(waitMs: string, prepare: (admin: RespConnection) => Promise<void>) {
     const [primary, replica, tool] = [await shard.node(), await shard.node(), await shard.node()];
     const relay = await shard.relayTo(primary);
     const admin = await primary.connect();
@@ -98,18 +98,18 @@ describe('R0: nobody else replicates', () => {
     relay.behave({ kind: 'silent' });
     await writer.must('SET', 'second', '2');
     await writer.must(...THE_WORD);
-    return { primary, replica, confirmed: await writer.must('WAIT', '1', SHORT_MS) };
+    return { primary, replica, confirmed: await writer.must('WAIT', '1', waitMs) };
   }
 
   test('without it, a backup tool stands in for the copy, and the write is lost', async () => {
-    const { primary, replica, confirmed } = await withBackupTool(async () => undefined);
+    const { primary, replica, confirmed } = await withBackupTool('5000', async () => undefined);
     expect(confirmed).toBe(1);
     const promoted = await shard.failOver(primary, replica);
     expect(await promoted.must('GET', 'second')).toBeNull();
   });
 
   test('with the default user switched off and its connections killed, the tool counts for nothing', async () => {
-    const { confirmed } = await withBackupTool(async admin => {
+    const { confirmed } = await withBackupTool(SHORT_MS, async admin => {
       await admin.must('ACL', 'SETUSER', 'keeper', 'on', 'nopass', '+@all', '~*', '&*');
       await admin.must('AUTH', 'keeper', 'any');
       await admin.must('ACL', 'SETUSER', 'default', 'off');
@@ -125,7 +125,7 @@ describe('R0: nobody else replicates', () => {
   });
 
   test('with the default user kept, but not to replicate, the tool counts for nothing either', async () => {
-    const { confirmed } = await withBackupTool(async admin => {
+    const { confirmed } = await withBackupTool(SHORT_MS, async admin => {
       await admin.must('ACL', 'SETUSER', 'default', '-psync', '-sync', '-replconf');
       const links = String(await admin.must('CLIENT', 'LIST', 'TYPE', 'replica'))
         .trim()

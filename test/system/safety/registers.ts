@@ -46,6 +46,23 @@ export class Registers {
     await this.#work;
   }
 
+  /** One client more reads, or sets, each key that was used. */
+  async all(kind: 'get' | 'set'): Promise<void> {
+    const [target] = this.#targets as [Target];
+    const connection = await RespConnection.open(target.host.address, target.port);
+    connection.giveUpAfter(30_000);
+    try {
+      for (const [key, history] of this.histories) {
+        this.#values += 1;
+        const value = `${this.#values}`;
+        if (kind === 'get') await this.#do(connection, 'last', history, { kind }, ['GET', key]);
+        else await this.#do(connection, 'last', history, { kind, value }, ['SET', key, value]);
+      }
+    } finally {
+      connection.close();
+    }
+  }
+
   /** Every key whose history no sequential register can have, in words. */
   problems(): string[] {
     const unlike = [...this.histories].flatMap(([key, history]) => {

@@ -57,6 +57,7 @@ export async function trial(fleet: Fleet, fault: Fault, number: number): Promise
   }
   // What is judged is what there is once nothing changes any more, whole or not.
   await fleet.whole(30_000).catch((error: Error) => problems.push(error.message));
+  await registers.all('get');
   problems.push(...writers.ledger.strange, ...(await judgeCopies(fleet, writers)), ...registers.problems());
   const { servesWithinMs = Number.POSITIVE_INFINITY, costsNoError = false } = fault;
   if (costsNoError && writers.ledger.errors.size > 0) problems.push('clients saw errors, and had no reason to');
