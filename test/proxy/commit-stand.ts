@@ -166,7 +166,7 @@ export class Stage {
   }
 
   /** A shard whose lane and barriers are logged in, and its primary. */
-  async startShard(change: Partial<ShardState> = {}, settings: { writeMs?: number; holdMs?: number } = {}) {
+  async startShard(change: Partial<ShardState> = {}, settings: ConstructorParameters<typeof ShardStand>[1] = {}) {
     const primary = await this.startPrimary('p');
     const stand = this.take(new ShardStand(stateOf(primary, change), settings));
     await until('it is up', () => stand.shard.up);

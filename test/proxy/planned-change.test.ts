@@ -90,7 +90,8 @@ describe('a planned change of primary', () => {
   });
 
   test('is left when the last answer was that of a read, which nobody confirms', async () => {
-    const { primary, stand } = await startShard();
+    // It is not left to the next look at the clock.
+    const { primary, stand } = await startShard({}, { sweepMs: 10_000 });
     await allTold(stand.send('SET warm 1'));
     primary.reply = () => null;
     const sent = stand.send('GET a');
