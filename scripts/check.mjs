@@ -15,15 +15,15 @@ const CHECKS = [
   ['layers', 'vitest', ['run', 'test/layers.test.ts']],
 ];
 
-/** Runs every check; prints what the failed ones say. Resolves to { passed, failed }. */
+/** Runs every check; prints what the failed ones say. Resolves to { passed, failures }, of each its name and its words. */
 export async function check() {
   const results = await Promise.all(CHECKS.map(([name, command, args]) => runCheck(name, command, args)));
   for (const { name, ok, output } of results) {
     process.stdout.write(`${ok ? 'ok    ' : 'FAILED'} ${name}\n`);
     if (!ok) process.stdout.write(`${output}\n`);
   }
-  const passed = results.filter(result => result.ok).length;
-  return { passed, failed: results.length - passed };
+  const failures = results.filter(({ ok }) => !ok).map(({ name, output }) => ({ name, text: output }));
+  return { passed: results.length - failures.length, failures };
 }
 
 function runCheck(name, command, args) {
@@ -44,7 +44,7 @@ if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   await runScript(async () => {
     ensureNodeVersion();
     await ensureNpmPackages();
-    const { failed } = await check();
-    if (failed > 0) process.exitCode = 1;
+    const { failures } = await check();
+    if (failures.length > 0) process.exitCode = 1;
   });
 }

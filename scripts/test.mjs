@@ -5,12 +5,15 @@
  *   npm test -- --unit            without the tests over real processes
  *   npm test -- --system FILTER   only those, of the files whose path contains FILTER
  *
- * The last line is `N passed, N failed` (`, N skipped` where a test could not run here: each is named above it).
+ * The last line is `N passed, N failed` (`, N skipped` where a test could not run here: each is named above it). Right
+ * above it stands every failure with the beginning of its error: whoever sees only the end of the output, as in most
+ * CIs, can tell what has failed.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { ensureBuilt } from './build.mjs';
 import { check } from './check.mjs';
 import { ensureNodeVersion, ensureNpmPackages, ensurePackages, root, runScript } from './setup.mjs';
@@ -33,6 +36,11 @@ const PACKAGES = [
   'iproute2',
 ];
 
+/** What is told of all failures together, and of one, before the last line. */
+const PAGE_LINES = 80;
+const MOST_LINES = 16;
+const LINE_LENGTH = 300;
+
 /** The environment of everything that this run starts names it, so that its processes are told from all others. */
 const RUN = `${process.pid}-${Date.now()}`;
 
@@ -44,23 +52,46 @@ await runScript(async () => {
   await ensureNpmPackages();
   await ensurePackages(PACKAGES);
   await ensureBuilt();
-  const total = { passed: 0, failed: 0, skipped: [] };
-  if (only === 'all') add(total, { ...(await check()), skipped: [] });
+  const total = { passed: 0, failures: [], skipped: [] };
+  if (only === 'all') {
+    const { passed, failures } = await check();
+    add(total, { passed, failures, skipped: [] });
+  }
   if (only !== 'system') add(total, await vitest('vitest.config.ts', filters));
   if (only !== 'unit') add(total, await vitest('vitest.system.config.ts', filters));
   const left = await leftBehind();
-  for (const line of left) process.stdout.write(`left behind: ${line}\n`);
-  add(total, { passed: left.length === 0 ? 1 : 0, failed: left.length === 0 ? 0 : 1, skipped: [] });
+  const failures = left.length === 0 ? [] : [{ name: 'processes were left behind', text: left.join('\n') }];
+  add(total, { passed: left.length === 0 ? 1 : 0, failures, skipped: [] });
   for (const name of total.skipped) process.stdout.write(`skipped: ${name}\n`);
+  const failed = total.failures.length;
+  if (failed > 0) {
+    process.exitCode = 1;
+    process.stdout.write(toldOf(total.failures));
+  }
   const skipped = total.skipped.length === 0 ? '' : `, ${total.skipped.length} skipped`;
-  if (total.failed > 0) process.exitCode = 1;
-  process.stdout.write(`${total.passed} passed, ${total.failed} failed${skipped}\n`);
+  process.stdout.write(`${total.passed} passed, ${failed} failed${skipped}\n`);
 });
 
 function add(total, part) {
   total.passed += part.passed;
-  total.failed += part.failed;
+  total.failures.push(...part.failures);
   total.skipped.push(...part.skipped);
+}
+
+/** Each failure by name, with as much of its error as leaves all of them on one page. */
+function toldOf(failures) {
+  const most = Math.max(1, Math.min(MOST_LINES, Math.floor(PAGE_LINES / failures.length) - 1));
+  return failures.map(({ name, text }) => `FAILED ${name}\n${beginningOf(text, most)}`).join('');
+}
+
+/** The first lines of an error, without its stack; long ones cut. */
+function beginningOf(text, most) {
+  const lines = stripVTControlCharacters(text)
+    .split('\n')
+    .filter(line => line.trim() !== '' && !/^\s+at /.test(line))
+    .map(line => (line.length > LINE_LENGTH ? `${line.slice(0, LINE_LENGTH)}…` : line));
+  const shown = lines.slice(0, most).map(line => `    ${line}\n`);
+  return `${shown.join('')}${lines.length > most ? `    … ${lines.length - most} lines more, above\n` : ''}`;
 }
 
 /** Runs vitest with a configuration; resolves to what it counted. */
@@ -80,7 +111,8 @@ async function vitest(config, filters) {
     const code = await runInherited(path.join(root, 'node_modules', '.bin', 'vitest'), args);
     const counted = readResults(file);
     // A run that broke before or after its tests counts as one failure.
-    if (code !== 0 && counted.failed === 0) counted.failed = 1;
+    if (code !== 0 && counted.failures.length === 0)
+      counted.failures.push({ name: `vitest of ${config}`, text: `ended with status ${code}: see above` });
     return counted;
   } finally {
     rmSync(directory, { recursive: true, force: true });
@@ -100,18 +132,22 @@ function runInherited(command, args) {
 }
 
 function readResults(file) {
-  const counted = { passed: 0, failed: 0, skipped: [] };
+  const counted = { passed: 0, failures: [], skipped: [] };
   try {
-    for (const { name, assertionResults, status } of JSON.parse(readFileSync(file, 'utf8')).testResults) {
-      if (status === 'failed' && assertionResults.length === 0) counted.failed += 1;
+    for (const { name, assertionResults, status, message } of JSON.parse(readFileSync(file, 'utf8')).testResults) {
+      const where = path.relative(root, name);
+      const failed = assertionResults.filter(({ status: outcome }) => outcome === 'failed');
+      for (const { fullName, failureMessages } of failed)
+        counted.failures.push({ name: `${where}: ${fullName}`, text: failureMessages.join('\n') });
+      // What all its tests need has failed, or it could not be loaded: then they count as skipped.
+      if (status === 'failed' && failed.length === 0) counted.failures.push({ name: where, text: message });
       for (const { status: outcome, fullName } of assertionResults) {
         if (outcome === 'passed') counted.passed += 1;
-        else if (outcome === 'failed') counted.failed += 1;
-        else counted.skipped.push(`${path.relative(root, name)}: ${fullName}`);
+        else if (outcome !== 'failed') counted.skipped.push(`${where}: ${fullName}`);
       }
     }
-  } catch {
-    counted.failed += 1;
+  } catch (error) {
+    counted.failures.push({ name: 'the results of vitest', text: String(error) });
   }
   return counted;
 }

@@ -70,9 +70,9 @@ export class Fleet {
       await fleet.#startAll();
       return fleet;
     } catch (error) {
-      const logs = fleet.logs();
+      const told = fleet.told();
       await fleet.close();
-      throw new Error(`the cluster did not come up: ${String(error)}\n${logs}`);
+      throw new Error(`the cluster did not come up: ${String(error)}\n${told}`);
     }
   }
 
@@ -280,10 +280,24 @@ export class Fleet {
     return node.connect();
   }
 
-  /** The newest lines of everything that writes a log: for the message of a failed test. */
-  logs(lines = 40): string {
-    const parts = [...this.supervisors, ...this.proxies].map(role => [role.name, role.log] as const);
-    return parts.map(([name, log]) => `--- ${name}\n${log.split('\n').slice(-lines).join('\n')}`).join('\n');
+  /** The newest lines of every supervisor and proxy. */
+  logs(lines: number): string {
+    return [...this.supervisors, ...this.proxies]
+      .map(({ name, log }) => `--- ${name}\n${newest(log, lines)}`)
+      .join('\n');
+  }
+
+  /**
+   * For the message of a failed test: few lines, since what has failed must not be pushed out of sight, and the name of
+   * a file with all that everything has said.
+   */
+  told(): string {
+    const nodes = [...this.nodes].map(([name, { log }]) => ({ name, log }));
+    const etcd = this.etcd.map(({ log }, index) => ({ name: `etcd${index + 1}`, log }));
+    const all = [...this.supervisors, ...this.proxies, ...nodes, ...etcd];
+    const file = path.join(mkdtempSync(path.join(tmpdir(), 'ringside-logs-')), 'all.log');
+    writeFileSync(file, all.map(({ name, log }) => `--- ${name}\n${log}\n`).join(''));
+    return `all logs: ${file}\n${this.logs(6)}`;
   }
 
   /** Ends everything and removes what it has written. May be called more than once. */
@@ -293,6 +307,10 @@ export class Fleet {
     await Promise.all(this.etcd.map(member => member.kill()));
     rmSync(this.dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
   }
+}
+
+function newest(log: string, lines: number): string {
+  return log.trimEnd().split('\n').slice(-lines).join('\n');
 }
 
 function zoneOf(node: RedisNode): string {

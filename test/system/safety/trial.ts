@@ -84,7 +84,7 @@ export async function mustHold(fleet: Fleet, fault: Fault, number: number): Prom
   if (problems.length === 0) return;
   const replay = `RINGSIDE_SEED=${SEED} RINGSIDE_FAULT_ROUNDS=${ROUNDS} npm test -- --system safety`;
   const shown = problems.slice(0, 20).join('\n  ');
-  throw new Error(`${summary}\n  ${shown}\nreplay: ${replay}\n${fleet.logs()}`);
+  throw new Error(`${summary}\n  ${shown}\nreplay: ${replay}\n${fleet.told()}`);
 }
 
 /** Every copy against the primary, and the primaries together against the ledger. */
