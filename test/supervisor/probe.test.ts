@@ -27,12 +27,12 @@ afterEach(async () => {
   await node.remove();
 });
 
-function watch(logins: readonly NameAndPassword[] = [anyone], port = node.port): void {
+function watch(logins: readonly NameAndPassword[] = [anyone], port = node.port, everyMs = EVERY_MS): void {
   probe = new NodeProbe(
     {
       node: { host: '127.0.0.1', port },
       tls: null,
-      everyMs: EVERY_MS,
+      everyMs,
       clock: systemClock,
       logins: () => logins,
       onObservation: (observation, askedMs) => seen.push({ atMs: performance.now(), askedMs, observation }),
@@ -44,45 +44,58 @@ function watch(logins: readonly NameAndPassword[] = [anyone], port = node.port):
 
 const last = () => seen.at(-1)?.observation;
 const kinds = () => seen.map(({ observation }) => observation.kind);
+/** Without what a machine that is short of time adds: an answer that takes longer than the pace is silence first. */
+const heard = () => kinds().filter(kind => kind !== 'silent');
 
 test('a node tells who it is, at the pace, over one connection', async () => {
   runId = await node.start();
   watch();
-  await until(kinds, all => all.length >= 6);
-  expect(new Set(kinds())).toEqual(new Set(['report']));
+  await until(heard, all => all.length >= 8);
+  expect(new Set(heard())).toEqual(new Set(['report']));
   expect(last()).toMatchObject({ report: { runId, role: 'primary', loading: false } });
   const list = String(await node.command('CLIENT', 'LIST'));
   expect(list.trim().split('\n')).toHaveLength(2);
-  const spanMs = (seen[5]?.atMs ?? 0) - (seen[0]?.atMs ?? 0);
-  expect(spanMs).toBeGreaterThan(4 * EVERY_MS);
+  const spanMs = (seen.at(-1)?.askedMs ?? 0) - (seen[0]?.askedMs ?? 0);
+  expect(spanMs).toBeGreaterThan((seen.length - 4) * EVERY_MS);
 });
 
-test('a process that dies is refused long before the next question is due', async () => {
+test('a process that dies is refused without waiting for the next question to be due', async () => {
   await node.start();
-  probe = null;
+  const neverDueMs = 3_600_000;
+  watch([anyone], node.port, neverDueMs);
+  await until(last, observation => observation?.kind === 'report');
+  // Who is closed right after its answer is asked at the pace, lest it be asked in a loop.
+  await new Promise(resolve => setTimeout(resolve, 20));
+  await node.kill();
+  // What is refused may be the connection, or, in the instant of the death, what is asked over it.
+  await until(last, observation => observation?.kind === 'refused');
+});
+
+test('a process that has died is refused at the pace, and comes back as somebody else', async () => {
+  const former = await node.start();
   watch();
   await until(last, observation => observation?.kind === 'report');
-  const killedMs = performance.now();
   await node.kill();
-  await until(last, observation => observation?.kind === 'refused');
-  const first = seen.find(({ observation }) => observation.kind === 'refused');
-  expect((first?.atMs ?? 0) - killedMs).toBeLessThan(EVERY_MS);
-  expect(last()).toMatchObject({ text: expect.stringContaining('ECONNREFUSED') });
-  // It comes back as somebody else.
+  const isRefused = (seen: Observation | undefined) => seen?.kind === 'refused' && seen.text.includes('ECONNREFUSED');
+  await until(last, isRefused);
+  const refused = kinds().length;
+  await until(kinds, all => all.length >= refused + 3);
+  expect(new Set(kinds().slice(refused))).toEqual(new Set(['refused']));
   runId = await node.start();
+  expect(runId).not.toBe(former);
   await until(last, observation => observation?.kind === 'report' && observation.report.runId === runId);
 });
 
 test('a connection that the node closes is no sign of its death', async () => {
   await node.start();
   watch();
-  await until(kinds, all => all.length >= 2);
+  await until(heard, all => all.length >= 2);
   for (let round = 0; round < 5; round += 1) {
-    const before = seen.length;
+    const before = heard().length;
     await node.command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
-    await until(kinds, all => all.length >= before + 2);
+    await until(heard, all => all.length >= before + 2);
   }
-  expect(new Set(kinds())).toEqual(new Set(['report']));
+  expect(new Set(heard())).toEqual(new Set(['report']));
 });
 
 test('a frozen process is silent, told again and again; it is heard at once when it wakes', async () => {
@@ -98,7 +111,7 @@ test('a frozen process is silent, told again and again; it is heard at once when
   expect(new Set(kinds().slice(stoppedAt + 1))).toEqual(new Set(['silent']));
   expect(last()).toMatchObject({ text: expect.stringMatching(/^no answer for \d+ ms$/) });
   process.kill(node.pid, 'SIGCONT');
-  await until(last, observation => observation?.kind === 'report', 1000);
+  await until(last, observation => observation?.kind === 'report');
 });
 
 test('a report says when it was asked for, not only when it came', async () => {
@@ -152,12 +165,9 @@ test('a user that is closed under the probe makes it log in anew', async () => {
   watch([{ username: 'term', password: 'secret' }, anyone]);
   await until(last, observation => observation?.kind === 'report');
   await node.command('ACL', 'DELUSER', 'term');
-  const before = seen.length;
-  await until(
-    () => seen.length,
-    count => count > before + 3,
-  );
-  expect(new Set(kinds())).toEqual(new Set(['report']));
+  const before = heard().length;
+  await until(heard, all => all.length > before + 3);
+  expect(new Set(heard())).toEqual(new Set(['report']));
 });
 
 test('whoever is no Redis is there, but of no use', async () => {
@@ -168,8 +178,8 @@ test('whoever is no Redis is there, but of no use', async () => {
   await new Promise<void>(resolve => server?.listen(0, '127.0.0.1', resolve));
   watch([anyone], (server.address() as { port: number }).port);
   await until(last, observation => observation !== undefined);
-  expect(last()?.kind).not.toBe('report');
-  expect(kinds()).not.toContain('silent');
+  await until(heard, all => all.length > 0);
+  expect(heard()).not.toContain('report');
 });
 
 test('who closes each connection at once is asked at the pace and not in a loop', async () => {
@@ -181,10 +191,7 @@ test('who closes each connection at once is asked at the pace and not in a loop'
   });
   await new Promise<void>(resolve => server?.listen(0, '127.0.0.1', resolve));
   watch([anyone], (server.address() as { port: number }).port);
-  await until(
-    () => seen.length,
-    count => count >= 5,
-  );
-  expect(new Set(kinds())).toEqual(new Set(['refused']));
+  await until(heard, all => all.length >= 5);
+  expect(new Set(heard())).toEqual(new Set(['refused']));
   expect(accepted).toBeLessThanOrEqual(seen.length + 2);
 });
