@@ -11,6 +11,7 @@ import { parse, stringify } from 'yaml';
 import type { ClusterStatus } from '../../../src/supervisor/status.ts';
 import { ADMIN_USER, userPassword } from '../../../src/topology/credentials.ts';
 import type { Topology } from '../../../src/topology/snapshot.ts';
+import { HANG_MS } from '../../support/patience.ts';
 import { sleep, until } from '../faults/stand.ts';
 import { Fleet, type FleetOptions } from './fleet.ts';
 import { ErrorReply, RespConnection } from './resp.ts';
@@ -36,7 +37,7 @@ async function start(options: FleetOptions = {}): Promise<RespConnection> {
 async function client(): Promise<RespConnection> {
   const [proxy] = fleet.proxies as [Role];
   const connection = await RespConnection.open(proxy.host.address, proxy.port);
-  connection.giveUpAfter(20_000);
+  connection.giveUpAfter(HANG_MS);
   clients.push(connection);
   return connection;
 }
@@ -44,7 +45,7 @@ async function client(): Promise<RespConnection> {
 const status = (supervisor: Role) => supervisor.get<ClusterStatus>('/v1/status');
 
 /** Waits until what a supervisor tells people, of itself, a shard or a node, has the words. */
-async function tells(supervisor: Role, words: RegExp, limitMs = 10_000): Promise<void> {
+async function tells(supervisor: Role, words: RegExp, limitMs = HANG_MS): Promise<void> {
   let told: (string | null)[] = [];
   await until(
     () => `${supervisor.name} says ${words}; it tells ${told.join('\n')}\nits log: ${supervisor.log.slice(-3_000)}`,
@@ -174,7 +175,7 @@ test.skipIf(!isRoot)('a full disk under the file store stops decisions, not clie
   rmSync(filler);
   expect(await (await client()).must('GET', 'before')).toBe('yes');
   await fleet.node(primary).restartEmpty();
-  await fleet.whole(15_000);
+  await fleet.whole();
   expect(await (await client()).must('SET', 'after', 'yes')).toBe('OK');
 });
 
@@ -195,11 +196,11 @@ test('with etcd gone clients are served, nobody is promoted, and all of it is to
   await connection.must('SET', 'before', 'yes');
   const { primary, epoch } = await fleet.shard('s1');
   await Promise.all(fleet.etcd.map(member => member.kill()));
-  for (const supervisor of fleet.supervisors) await tells(supervisor, /etcd/i, 20_000);
+  for (const supervisor of fleet.supervisors) await tells(supervisor, /etcd/i);
   await sleep(2_000);
   await isUnharmed(connection, primary, epoch);
   await Promise.all(fleet.etcd.map(member => member.start()));
-  await until('one supervisor leads again', async () => (await fleet.leader()) !== null, 30_000);
+  await until('one supervisor leads again', async () => (await fleet.leader()) !== null);
   await fleet.node(primary).kill();
   expect(await (await client()).must('SET', 'after failover', 'yes')).toBe('OK');
   expect((await fleet.shard('s1')).primary).not.toBe(primary);

@@ -10,6 +10,7 @@ import type { ClusterStatus } from '../../../src/supervisor/status.ts';
 import { ADMIN_USER, feedToken, INSPECT_USER, userPassword } from '../../../src/topology/credentials.ts';
 import type { Topology, TopologyShard } from '../../../src/topology/snapshot.ts';
 import { program } from '../../support/cluster.ts';
+import { HANG_MS } from '../../support/patience.ts';
 import { freePorts } from '../../support/ports.ts';
 import { until } from '../faults/stand.ts';
 import { type Host, loopback } from './host.ts';
@@ -106,7 +107,7 @@ export class Fleet {
     await Promise.all(this.etcd.map(member => member.start()));
     const roles = [...this.supervisors, ...this.proxies];
     for (const role of roles) role.start();
-    await this.whole(30_000, () => {
+    await this.whole(2 * HANG_MS, () => {
       const ended = roles.find(role => !role.running);
       if (ended !== undefined) throw new Error(`${ended.name} has ended`);
     });
@@ -158,11 +159,13 @@ export class Fleet {
         name: `s${i + 1}`,
         nodes: ids.slice(i * this.copies, (i + 1) * this.copies),
       })),
+      writes: { timeout: '20s' },
       ...others,
       proxy: {
         ...(kind === 'proxy' ? { listen: [own], admin: `${host.address}:${place.adminPort}` } : {}),
         allowInsecure: true,
-        hold: '10s',
+        // Commands wait for whatever a fault, and a busy machine, make them wait for.
+        hold: '20s',
         ...proxy,
       },
       supervisor: {
@@ -225,7 +228,7 @@ export class Fleet {
    * Waits until every shard has all its copies in sync, by the topology and by the nodes' own words; how long it took.
    * `check` is called again and again, and gives up by throwing.
    */
-  async whole(limitMs = 5_000, check: () => void = () => undefined): Promise<number> {
+  async whole(limitMs = HANG_MS, check: () => void = () => undefined): Promise<number> {
     const beganAt = performance.now();
     let missing = 'nothing was asked yet';
     await until(
@@ -280,6 +283,16 @@ export class Fleet {
     return node.connect();
   }
 
+  /** What the supervisors have logged since then, of any of them. */
+  toldSince(sinceMs: number): LogLine[] {
+    return this.supervisors
+      .flatMap(({ log }) => log.split('\n'))
+      .flatMap(line => {
+        const told = asLogLine(line);
+        return told !== null && told.time >= sinceMs ? [told] : [];
+      });
+  }
+
   /** The newest lines of every supervisor and proxy. */
   logs(lines: number): string {
     return [...this.supervisors, ...this.proxies]
@@ -306,6 +319,23 @@ export class Fleet {
     await Promise.all([...this.nodes.values()].map(node => node.close()));
     await Promise.all(this.etcd.map(member => member.kill()));
     rmSync(this.dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
+  }
+}
+
+/** One line of a supervisor's log. */
+export interface LogLine {
+  /** Milliseconds since 1970. */
+  readonly time: number;
+  readonly event?: string;
+  readonly msg: string;
+}
+
+/** Null: it is the first or the last part of a line, or was written by something else. */
+function asLogLine(line: string): LogLine | null {
+  try {
+    return JSON.parse(line) as LogLine;
+  } catch {
+    return null;
   }
 }
 

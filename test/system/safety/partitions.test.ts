@@ -22,7 +22,7 @@ beforeAll(async () => {
     proxies: PROXIES,
     supervisors: SUPERVISORS,
     network,
-    settings: { rules: [{ match: 'r:*', reads: { strict: true } }], writes: { timeout: '5s' } },
+    settings: { rules: [{ match: 'r:*', reads: { strict: true } }] },
   });
 });
 afterAll(async () => {

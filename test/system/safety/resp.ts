@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { HANG_MS } from '../../support/patience.ts';
 import { frame } from '../faults/raw-client.ts';
 
 /** An error reply: Redis's words, which begin with a code. */
@@ -45,7 +46,7 @@ export class RespConnection {
   }
 
   /** Rejects with `ConnectionLost` when nobody accepts within the limit. */
-  static async open(host: string, port: number, limitMs = 5_000): Promise<RespConnection> {
+  static async open(host: string, port: number, limitMs = HANG_MS): Promise<RespConnection> {
     const socket = connect(port, host);
     try {
       await once(socket, 'connect', { signal: AbortSignal.timeout(limitMs) });

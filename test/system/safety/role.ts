@@ -2,6 +2,7 @@
  * The processes of a test cluster that are not Redis nodes: proxies, supervisors, members of etcd.
  */
 import path from 'node:path';
+import { HANG_MS } from '../../support/patience.ts';
 import { until } from '../faults/stand.ts';
 import type { Host } from './host.ts';
 import { TestProcess } from './process.ts';
@@ -76,7 +77,7 @@ export class Role {
   }
 
   /** Waits for the process to end by itself; its exit status, null when a signal ended it. */
-  async exitStatus(limitMs = 10_000): Promise<number | null> {
+  async exitStatus(limitMs = HANG_MS): Promise<number | null> {
     await until(
       () => `${this.name} ends; it said: ${this.log}`,
       () => !this.running,
@@ -172,7 +173,6 @@ export class EtcdMember {
         const health = await fetch(`${this.url}/health`, { signal: AbortSignal.timeout(500) }).catch(() => null);
         return health?.ok === true;
       },
-      15_000,
     );
   }
 

@@ -4,7 +4,8 @@
  * Each has one connection at a time and tries nothing twice: what it was not told is uncertain.
  */
 import { Random } from '../../../src/base/random.ts';
-import { sleep } from '../faults/stand.ts';
+import { HANG_MS } from '../../support/patience.ts';
+import { sleep, until } from '../faults/stand.ts';
 import { Ledger, type Outcome, type Write } from './ledger.ts';
 import { ConnectionLost, ErrorReply, type Reply, RespConnection } from './resp.ts';
 
@@ -14,8 +15,11 @@ export interface Target {
   readonly port: number;
 }
 
-/** Longer than any pause that a proxy makes: a command that is unanswered for so long is given up. */
-const PATIENCE_MS = 30_000;
+/** Longer than any pause that a proxy makes, by its settings: a command that is unanswered for so long is given up. */
+const PATIENCE_MS = 2 * HANG_MS;
+
+/** Who has had so many writes acknowledged has met every shard: nobody's keys keep to one shard for so long. */
+const ENOUGH_WRITES = 20;
 
 /** Between two commands of one writer, so that the nodes and the machine are not the fault. */
 const PAUSE_MS = 3;
@@ -29,6 +33,8 @@ export class Writers {
   readonly #targets: readonly Target[];
   readonly #seed: number;
   readonly #prefix: string;
+  /** Of each writer: how many of its writes were acknowledged. */
+  readonly #acknowledged: number[] = [];
   #running = true;
   #work: Promise<unknown> = Promise.resolve();
 
@@ -50,9 +56,21 @@ export class Writers {
     return this.ledger;
   }
 
+  /** Waits until each writer has been served by every shard from now on; rejects when one never is. */
+  async served(): Promise<void> {
+    const before = [...this.#acknowledged];
+    const since = (): number[] => this.#acknowledged.map((count, index) => count - (before[index] ?? 0));
+    await until(
+      () => `every writer is served; since then they had ${since().join(', ')} acknowledged writes`,
+      () => since().every(count => count >= ENOUGH_WRITES),
+    );
+  }
+
   async #run(index: number): Promise<void> {
-    const writer = new Writer(index, new Random(this.#seed + index), this.#prefix, this.ledger, ms => {
+    this.#acknowledged[index] = 0;
+    const writer = new Writer(index, new Random(this.#seed + index), this.#prefix, this.ledger, (ms, outcome) => {
       this.slowestMs = Math.max(this.slowestMs, ms);
+      if (outcome === 'acknowledged') this.#acknowledged[index] = (this.#acknowledged[index] ?? 0) + 1;
     });
     const target = this.#targets[index % this.#targets.length] as Target;
     let connection: RespConnection | null = null;
@@ -70,16 +88,18 @@ export class Writers {
   }
 }
 
+type OnDone = (ms: number, outcome: Outcome) => void;
+
 /** One client, and what it does next. */
 class Writer {
   readonly #index: number;
   readonly #random: Random;
   readonly #prefix: string;
   readonly #ledger: Ledger;
-  readonly #onDone: (ms: number) => void;
+  readonly #onDone: OnDone;
   #count = 0;
 
-  constructor(index: number, random: Random, prefix: string, ledger: Ledger, onDone: (ms: number) => void) {
+  constructor(index: number, random: Random, prefix: string, ledger: Ledger, onDone: OnDone) {
     this.#index = index;
     this.#random = random;
     this.#prefix = prefix;
@@ -184,7 +204,7 @@ class Writer {
     const outcome = outcomeOf(reply, write);
     this.#ledger.add(write, outcome);
     if (reply instanceof ErrorReply) this.#ledger.countError(reply.code);
-    this.#onDone(performance.now() - beganAt);
+    this.#onDone(performance.now() - beganAt, outcome);
   }
 
   #lost(write: Write, error: unknown): void {
