@@ -4,7 +4,9 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     exclude: ['test/system/**', 'node_modules/**'],
-    testTimeout: 30_000,
+    testTimeout: 90_000,
+    // A poll ends what hangs; nothing here says how quickly things happen.
+    expect: { poll: { timeout: 30_000 } },
     pool: 'forks',
     maxWorkers: 2,
   },

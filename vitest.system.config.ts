@@ -6,8 +6,10 @@ export default defineConfig({
     include: ['test/system/**/*.test.ts'],
     globalSetup: ['test/support/build.ts'],
     fileParallelism: false,
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
+    // A poll ends what hangs; nothing here says how quickly things happen.
+    expect: { poll: { timeout: 30_000 } },
     teardownTimeout: 30_000,
     pool: 'forks',
   },

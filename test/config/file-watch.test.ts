@@ -28,7 +28,7 @@ function start(name: string): string {
 }
 
 async function called(times: number): Promise<void> {
-  await expect.poll(() => calls, { timeout: 3000 }).toBe(times);
+  await expect.poll(() => calls).toBe(times);
 }
 
 describe('a watched file', () => {

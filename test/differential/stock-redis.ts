@@ -4,9 +4,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { HANG_MS } from '../support/patience.ts';
 import type { Endpoint } from './wire.ts';
-
-const START_MS = 5000;
 
 export interface StockRedis extends Endpoint {
   stop(): Promise<void>;
@@ -45,7 +44,7 @@ export async function startStockRedis(...further: readonly string[]): Promise<St
     }
     rmSync(directory, { recursive: true, force: true });
   };
-  for (const deadline = Date.now() + START_MS; !(await answers(port)); ) {
+  for (const deadline = Date.now() + HANG_MS; !(await answers(port)); ) {
     if (failure !== null || child.exitCode !== null || Date.now() > deadline) {
       await stop();
       throw failure ?? new Error(`redis-server on port ${port} did not start`);

@@ -1,6 +1,7 @@
 /** One raw connection of the test: bytes out in chosen pieces, whole frames in. */
 import { connect, type Socket } from 'node:net';
 import { Random } from '../../src/base/random.ts';
+import { HANG_MS } from '../support/patience.ts';
 import type { Command, Cut } from './generator.ts';
 import { FrameReader, printable } from './reader.ts';
 
@@ -79,7 +80,7 @@ export class Wire {
     socket.on('close', () => this.#end('closed by the server'));
   }
 
-  static open(endpoint: Endpoint, patienceMs = 10_000): Promise<Wire> {
+  static open(endpoint: Endpoint, patienceMs = HANG_MS): Promise<Wire> {
     return new Promise((resolve, reject) => {
       const socket = connect(endpoint.port, endpoint.host, () => {
         socket.off('error', reject);

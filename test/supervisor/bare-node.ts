@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
+import { HANG_MS } from '../support/patience.ts';
 
 /**
  * A stock `redis-server` for the tests of the acting half: nothing is prepared on it, and each start is empty.
@@ -86,7 +87,7 @@ export class BareNode {
 }
 
 /** Looks again and again; throws with what was seen last when it is not good within 15 s. */
-export async function until<T>(read: () => Promise<T> | T, good: (value: T) => boolean, limitMs = 15_000): Promise<T> {
+export async function until<T>(read: () => Promise<T> | T, good: (value: T) => boolean, limitMs = HANG_MS): Promise<T> {
   const endMs = performance.now() + limitMs;
   for (;;) {
     const value = await read();

@@ -30,8 +30,8 @@ afterEach(async () => {
 const healthy = (shard: ShardStatus) =>
   shard.state === 'healthy' && shard.inSync.length === 2 && shard.joining === null;
 
-async function formed(limitMs = 15_000): Promise<ShardStatus> {
-  const status = await stand.statusWhen(({ shards }) => shards[0] !== undefined && healthy(shards[0]), limitMs);
+async function formed(): Promise<ShardStatus> {
+  const status = await stand.statusWhen(({ shards }) => shards[0] !== undefined && healthy(shards[0]));
   return status.shards[0] as ShardStatus;
 }
 
@@ -108,7 +108,7 @@ describe('a shard of three nodes', () => {
     });
     expect(await writeKeys(100, 50)).toBeGreaterThanOrEqual(failed.shards[0]?.required ?? 0);
     await stand.node('a').start();
-    const whole = await formed(20_000);
+    const whole = await formed();
     expect(whole.inSync).toContain('a');
     expect(await writeKeys(150, 50)).toBe(2);
     await everyNodeHolds(200);
@@ -123,7 +123,7 @@ describe('a shard of three nodes', () => {
     await stand.statusWhen(({ shards }) => shards[0]?.inSync.join() === 'b');
     expect(await writeKeys(0, 10)).toBe(1);
     await stand.node('c').start();
-    await formed(20_000);
+    await formed();
     await everyNodeHolds(10);
   });
 
@@ -135,7 +135,7 @@ describe('a shard of three nodes', () => {
     await stand.statusWhen(({ shards }) => shards[0]?.primary !== 'a');
     await writeKeys(10, 10);
     process.kill(stand.node('a').pid, 'SIGCONT');
-    const whole = await formed(20_000);
+    const whole = await formed();
     expect(whole.primary).not.toBe('a');
     await everyNodeHolds(20);
   });
@@ -216,7 +216,7 @@ describe('a shard of three nodes', () => {
     writeFileSync(file, kept);
     await stand.statusWhen(({ shards, problems }) => shards[0]?.inSync.join() === 'b' && problems.length === 0);
     await stand.node('c').start();
-    await formed(20_000);
+    await formed();
   });
 
   test('survives the death of two of its nodes in the same instant, the primary among them', async () => {
@@ -230,7 +230,7 @@ describe('a shard of three nodes', () => {
     expect(await client.set('key-100', 'value-100')).toBe('OK');
     client.disconnect();
     await Promise.all([stand.node('a').start(), stand.node('b').start()]);
-    await formed(25_000);
+    await formed();
     await everyNodeHolds(101);
   });
 });

@@ -356,13 +356,11 @@ describe('ringside supervisor', () => {
     child = spawn(process.execPath, [program, 'supervisor'], { cwd: dir, stdio: 'ignore' });
     const url = `http://127.0.0.1:${port}`;
     await expect
-      .poll(
-        () =>
-          fetch(`${url}/v1/topology`).then(
-            answer => answer.status,
-            () => 0,
-          ),
-        { timeout: 10_000 },
+      .poll(() =>
+        fetch(`${url}/v1/topology`).then(
+          answer => answer.status,
+          () => 0,
+        ),
       )
       .toBe(200);
     return url;
@@ -407,7 +405,7 @@ describe('ringside supervisor', () => {
       const answer = await fetch(`http://${listen}/v1/status`).catch(() => null);
       return answer === null ? null : ((await answer.json()) as { leader: string | null }).leader;
     };
-    await expect.poll(leader, { timeout: 10_000 }).toBe(`http://localhost:${port}`);
+    await expect.poll(leader).toBe(`http://localhost:${port}`);
   });
 
   it('is asked for events, and takes orders only where they make sense', async () => {
@@ -436,9 +434,9 @@ describe('ringside supervisor', () => {
       err += piece.toString();
     });
     try {
-      await expect.poll(() => out.match(/^SHARD/gm)?.length ?? 0, { timeout: 10_000 }).toBeGreaterThanOrEqual(2);
+      await expect.poll(() => out.match(/^SHARD/gm)?.length ?? 0).toBeGreaterThanOrEqual(2);
       child?.kill('SIGTERM');
-      await expect.poll(() => err, { timeout: 10_000 }).toContain('no supervisor answers');
+      await expect.poll(() => err).toContain('no supervisor answers');
       expect(watch.exitCode).toBeNull();
     } finally {
       watch.kill('SIGINT');

@@ -223,27 +223,24 @@ describe('the parent', () => {
     const redis = stand.client();
     expect(await redis.echo('x')).toBe('x');
     stand.configure({ deny: ['ECHO'], workers: 2 });
-    await expect
-      .poll(() => redis.echo('x').catch((error: Error) => error.message), { timeout: 5000 })
-      .toMatch(/^DENIED /);
+    await expect.poll(() => redis.echo('x').catch((error: Error) => error.message)).toMatch(/^DENIED /);
     expect(stand.log).toMatch(/"needsRestart":\["proxy.workers"\]/);
     expect(await servingPids()).toHaveLength(1);
   });
 
   it('ends at once when it is told twice', async () => {
-    stand = await Stand.start({ proxy: { grace: '30s' } });
+    stand = await Stand.start({ proxy: { grace: '60s', timeout: '60s' } });
     const pids = stand.pids();
     const blocked = await RawClient.open(stand.port);
     // A script that keeps its node busy: a client that merely waits for data would be let go.
-    const busy = "local from = redis.call('TIME')[1] while redis.call('TIME')[1] - from < 4 do end return 1";
+    const busy = "local from = redis.call('TIME')[1] while redis.call('TIME')[1] - from < 60 do end return 1";
     blocked.send(frame('EVAL', busy, '0'));
     await until('the script runs', async () => (await stand.metric('ringside_commands_total{class="write"}')) === 1);
-    const before = performance.now();
     stand.signal('SIGTERM');
     await until('it is draining', () => stand.log.includes('"draining"'));
     stand.signal('SIGTERM');
+    // Not 0, as when it had waited for the script.
     expect(await stand.ended()).toBe(143);
-    expect(performance.now() - before).toBeLessThan(3000);
     await blocked.untilClosed();
     for (const pid of pids) await until(`${pid} has ended`, () => !existsSync(`/proc/${pid}`));
   });

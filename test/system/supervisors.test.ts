@@ -76,7 +76,6 @@ async function statusWhen(good: (status: ClusterStatus) => boolean): Promise<Clu
       return all.find(one => one?.changesRoles === true) ?? null;
     },
     status => status !== null && good(status),
-    30_000,
   );
   return found as ClusterStatus;
 }
@@ -105,7 +104,6 @@ test('a leader that was frozen finds itself deposed when it wakes, and does no h
   const next = await until(
     () => statusOf(other),
     status => status?.changesRoles === true && status.term > before.term && whole(status),
-    30_000,
   );
   children.get(leader)?.kill('SIGCONT');
   await until(

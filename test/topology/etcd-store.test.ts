@@ -219,9 +219,9 @@ describe('while etcd', () => {
     ];
     await etcdctl(endpoint, 'compact', String(status[0].Status.header.revision));
     cable.relay.heal();
-    await expect.poll(() => seen.at(-1), { timeout: 8000 }).toBe(20);
+    await expect.poll(() => seen.at(-1)).toBe(20);
     await leadership.write(exampleTopology(21), 20);
-    await expect.poll(() => seen.at(-1), { timeout: 8000 }).toBe(21);
+    await expect.poll(() => seen.at(-1)).toBe(21);
   });
 
   test('falls silent without a word, who watches finds out', async () => {
@@ -235,7 +235,7 @@ describe('while etcd', () => {
     await expect.poll(() => seen).toEqual([1]);
     cable.relay.freeze();
     await leadership.write(exampleTopology(2), 1);
-    await expect.poll(() => seen.at(-1), { timeout: 8000 }).toBe(2);
+    await expect.poll(() => seen.at(-1)).toBe(2);
     expect(problems.at(0)).toMatch(/does not answer/);
     await expect.poll(() => problems.at(-1)).toBeNull();
   });
@@ -329,12 +329,12 @@ describe('an etcd of three members', () => {
     await lost;
     await expect(store.read()).rejects.toBeInstanceOf(StoreError);
     const again = store.campaign('http://a', never);
-    await expect.poll(() => problems.at(-1), { timeout: 8000 }).toMatch(/does not answer: see that a majority/);
+    await expect.poll(() => problems.at(-1)).toMatch(/does not answer: see that a majority/);
     await Promise.all([three.startMember(1), three.startMember(2)]);
     const next = await again;
     expect(next.term).toBe(2);
     await next.write(exampleTopology(2), 1);
-    await expect.poll(() => problems.at(-1), { timeout: 8000 }).toBeNull();
+    await expect.poll(() => problems.at(-1)).toBeNull();
   });
 });
 

@@ -15,6 +15,7 @@ import { applyPublish, Engine, type EngineSettings } from '../../../src/supervis
 import { parseNodeReport, reportCommand } from '../../../src/supervisor/core/node-report.ts';
 import { ADMIN_USER, passwordHash, supervisorUser, userPassword } from '../../../src/topology/credentials.ts';
 import type { Topology } from '../../../src/topology/snapshot.ts';
+import { HANG_MS } from '../../support/patience.ts';
 import { freePorts } from '../../support/ports.ts';
 
 /**
@@ -156,7 +157,7 @@ export class RealLeader {
     for (const connection of this.#connections.values()) connection.then(redis => redis.disconnect()).catch(() => {});
   }
 
-  async until(what: string, isSo: () => boolean, withinMs = 10_000): Promise<void> {
+  async until(what: string, isSo: () => boolean, withinMs = HANG_MS): Promise<void> {
     const endMs = performance.now() + withinMs;
     while (!isSo()) {
       if (performance.now() > endMs) throw new Error(`not within ${withinMs} ms: ${what}\n${this.story()}`);

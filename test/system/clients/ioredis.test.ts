@@ -1,6 +1,6 @@
 import { Redis, type RedisOptions } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { againstStockRedis, startTarget, type Target } from './target.ts';
+import { againstStockRedis, hasWaiters, startTarget, type Target } from './target.ts';
 
 let target: Target;
 const opened: Redis[] = [];
@@ -219,7 +219,7 @@ describe.each(dialects)('ioredis %s', (_name, dialect) => {
       'news:2',
       'from Lua',
     );
-    await expect.poll(() => byPattern.length, { timeout: 5_000 }).toBe(22);
+    await expect.poll(() => byPattern.length).toBe(22);
     await sleep(100);
     for (const [index, channel] of channels.entries()) {
       const expected = Array.from({ length: 10 }, (_, i) => `m${i * 10 + index}`);
@@ -292,8 +292,8 @@ describe.each(dialects)('ioredis %s', (_name, dialect) => {
 
   it('a blocked stream reader gets the entry that is added later', async () => {
     const reader = connect(dialect);
-    const waiting = reader.xread('BLOCK', 5_000, 'STREAMS', 'events', '$');
-    await sleep(100);
+    const waiting = reader.xread('BLOCK', 60_000, 'STREAMS', 'events', '$');
+    await hasWaiters(target, 1);
     const id = await redis.xadd('events', '*', 'kind', 'created');
     expect(await waiting).toEqual([['events', [[id, ['kind', 'created']]]]]);
     const started = Date.now();
@@ -307,9 +307,10 @@ describe.each(dialects)('ioredis %s', (_name, dialect) => {
   it('a consumer group gives each entry to one consumer', async () => {
     await redis.xgroup('CREATE', 'jobs', 'workers', '$', 'MKSTREAM');
     const taken: string[][] = [[], []];
+    const isWorkLeft = () => taken.flat().length < 50;
     const consumers = taken.map(async (list, index) => {
       const client = connect(dialect);
-      while (list.length < 100) {
+      while (isWorkLeft()) {
         const reply = (await client.xreadgroup(
           'GROUP',
           'workers',
@@ -322,13 +323,14 @@ describe.each(dialects)('ioredis %s', (_name, dialect) => {
           'jobs',
           '>',
         )) as [string, [string, string[]][]][] | null;
-        if (reply === null) return;
-        for (const [id, fields] of reply[0]?.[1] ?? []) {
+        for (const [id, fields] of reply?.[0]?.[1] ?? []) {
           list.push(fields[1] as string);
           expect(await client.xack('jobs', 'workers', id)).toBe(1);
         }
       }
     });
+    // Both wait, so that the first two entries are not for one of them.
+    await hasWaiters(target, 2);
     for (let i = 0; i < 50; i += 1) await redis.xadd('jobs', '*', 'n', String(i));
     await Promise.all(consumers);
     const numbers = taken
@@ -342,8 +344,8 @@ describe.each(dialects)('ioredis %s', (_name, dialect) => {
 
   it('blocking pops on many connections each get one element, and other clients go on meanwhile', async () => {
     const poppers = Array.from({ length: 20 }, () => connect(dialect));
-    const waiting = poppers.map((client, i) => client.blpop(`queue:${i % 5}`, 5));
-    await sleep(150);
+    const waiting = poppers.map((client, i) => client.blpop(`queue:${i % 5}`, 60));
+    await hasWaiters(target, 20);
     expect(await redis.set('meanwhile', 'fine')).toBe('OK');
     for (let i = 0; i < 20; i += 1) await redis.rpush(`queue:${i % 5}`, `job${i}`);
     const popped = (await Promise.all(waiting)) as [string, string][];
@@ -352,24 +354,24 @@ describe.each(dialects)('ioredis %s', (_name, dialect) => {
     const started = Date.now();
     expect(await redis.brpop('queue:none', 0.2)).toBeNull();
     expect(Date.now() - started).toBeGreaterThanOrEqual(195);
-    const moving = (poppers[0] as Redis).blmove('{q}from', '{q}to', 'LEFT', 'RIGHT', 5);
-    await sleep(50);
+    const moving = (poppers[0] as Redis).blmove('{q}from', '{q}to', 'LEFT', 'RIGHT', 60);
+    await hasWaiters(target, 1);
     await redis.rpush('{q}from', 'moved');
     expect(await moving).toBe('moved');
     expect(await redis.lrange('{q}to', 0, -1)).toEqual(['moved']);
-    const least = (poppers[1] as Redis).bzpopmin('ranking', 5);
-    await sleep(50);
+    const least = (poppers[1] as Redis).bzpopmin('ranking', 60);
+    await hasWaiters(target, 1);
     await redis.zadd('ranking', 2, 'b', 1, 'a');
     expect(await least).toEqual(['ranking', 'a', '1']);
   });
 
   it('a client that leaves while it blocks takes no element with it', async () => {
     const leaver = connect(dialect);
-    const waiting = leaver.blpop('left', 30).catch(() => 'gone');
-    await sleep(100);
+    const waiting = leaver.blpop('left', 60).catch(() => 'gone');
+    await hasWaiters(target, 1);
     leaver.disconnect();
     expect(await waiting).toBe('gone');
-    await sleep(150);
+    await hasWaiters(target, 0);
     await redis.rpush('left', 'still here');
     await sleep(50);
     expect(await redis.lrange('left', 0, -1)).toEqual(['still here']);

@@ -1,6 +1,6 @@
 import { createClient, createClientPool, defineScript, RESP_TYPES, WatchError } from 'redis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { againstStockRedis, startTarget, type Target } from './target.ts';
+import { againstStockRedis, hasWaiters, startTarget, type Target } from './target.ts';
 
 const scripts = {
   appendTwice: defineScript({
@@ -199,7 +199,7 @@ describe.each(dialects)('node-redis %s', (_name, dialect) => {
     }
     await redis.multi().set('{p}x', '1').publish('news:a', 'from MULTI').exec();
     expected.push('news:a=from MULTI');
-    await expect.poll(() => byPattern.length, { timeout: 5_000 }).toBe(61);
+    await expect.poll(() => byPattern.length).toBe(61);
     await sleep(100);
     const of = (channel: string, list: string[]) => list.filter(line => line.startsWith(channel));
     for (const channel of ['news:a', 'news:b']) {
@@ -272,12 +272,12 @@ describe.each(dialects)('node-redis %s', (_name, dialect) => {
 
   it('blocking commands wait for what comes later', async () => {
     const waiter = await connect(dialect);
-    const popped = waiter.blPop(['{b}1', '{b}2'], 5);
-    await sleep(80);
+    const popped = waiter.blPop(['{b}1', '{b}2'], 60);
+    await hasWaiters(target, 1);
     await redis.rPush('{b}2', 'job');
     expect({ ...(await popped) }).toEqual({ key: '{b}2', element: 'job' });
-    const read = waiter.xRead([{ key: 'events', id: '$' }], { BLOCK: 5_000 });
-    await sleep(80);
+    const read = waiter.xRead([{ key: 'events', id: '$' }], { BLOCK: 60_000 });
+    await hasWaiters(target, 1);
     const id = await redis.xAdd('events', '*', { kind: 'created' });
     const streams = (await read) as { name: string; messages: { id: string; message: Record<string, string> }[] }[];
     expect(

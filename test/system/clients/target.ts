@@ -5,6 +5,7 @@
  * what they expect is Redis's own behaviour. That Redis is emptied.
  */
 import { Redis } from 'ioredis';
+import { expect } from 'vitest';
 import { startCluster } from '../../support/cluster.ts';
 
 export interface Target {
@@ -12,6 +13,20 @@ export interface Target {
   /** How many keys each primary holds, to see that data is really spread; one number for a single Redis. */
   nodePorts: number[];
   stop(): Promise<void>;
+}
+
+/** Waits until so many clients wait for data, by what the nodes themselves say. */
+export async function hasWaiters({ nodePorts }: Target, count: number): Promise<void> {
+  const nodes = nodePorts.map(port => new Redis({ port }));
+  const blocked = async () => {
+    const answers = await Promise.all(nodes.map(node => node.info('clients')));
+    return answers.map(text => Number(/^blocked_clients:(\d+)/m.exec(text)?.[1])).reduce((sum, one) => sum + one);
+  };
+  try {
+    await expect.poll(blocked).toBe(count);
+  } finally {
+    for (const node of nodes) node.disconnect();
+  }
 }
 
 const against = process.env['RINGSIDE_CLIENTS_AGAINST'];

@@ -161,7 +161,7 @@ describe('pipelining has no depth', () => {
       expected.push(i % 2 === 0 ? `:${Math.floor(i / 50) + 1}\r\n` : `$${text.length}\r\n${text}\r\n`);
     }
     const whole = expected.join('');
-    await client.until(() => client.length >= whole.length, 30_000);
+    await client.until(() => client.length >= whole.length);
     expect(client.text === whole).toBe(true);
     client.close();
   });

@@ -1,6 +1,7 @@
 /** A connection that sends exactly these bytes and keeps exactly what comes back. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { HANG_MS } from '../../support/patience.ts';
 
 export class RawClient {
   readonly socket: Socket;
@@ -48,7 +49,7 @@ export class RawClient {
   }
 
   /** Waits until the condition holds or the connection has ended; fails when neither happens. */
-  async until(condition: () => boolean, limitMs = 10_000): Promise<void> {
+  async until(condition: () => boolean, limitMs = HANG_MS): Promise<void> {
     const deadline = Date.now() + limitMs;
     while (!condition() && !this.closed) {
       const leftMs = deadline - Date.now();
@@ -65,12 +66,12 @@ export class RawClient {
   }
 
   /** Waits for the text that ends with `ending`. */
-  async textEndingWith(ending: string, limitMs = 10_000): Promise<string> {
+  async textEndingWith(ending: string, limitMs = HANG_MS): Promise<string> {
     await this.until(() => this.text.endsWith(ending), limitMs);
     return this.text;
   }
 
-  async untilClosed(limitMs = 10_000): Promise<void> {
+  async untilClosed(limitMs = HANG_MS): Promise<void> {
     await this.until(() => this.closed, limitMs);
   }
 
