@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { matchesGlob } from '../../src/commands/glob.ts';
 import { type StockRedis, startStockRedis } from '../differential/stock-redis.ts';
 import { Wire } from '../differential/wire.ts';
+import { HANG_MS } from '../support/patience.ts';
 
 const seed = Number(process.env['RINGSIDE_SEED'] ?? Date.now() % 2 ** 31);
 let node: StockRedis;
@@ -59,6 +60,6 @@ describe('any pattern and key', () => {
   test('with many stars take no time that grows out of bounds', () => {
     const begun = performance.now();
     expect(matches('*a*a*a*a*a*a*a*a*a*b', 'a'.repeat(2000))).toBe(false);
-    expect(performance.now() - begun).toBeLessThan(1000);
+    expect(performance.now() - begun).toBeLessThan(HANG_MS);
   });
 });

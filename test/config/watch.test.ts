@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ConfigError } from '../../src/config/mistakes.ts';
 import { ConfigWatch, type Reload, type WatchOptions } from '../../src/config/watch.ts';
+import { HANG_MS } from '../support/patience.ts';
 
 const HEAD = 'cluster: shop\nsecret: "0123456789abcdef"\nnodes: [ { id: a1, address: "127.0.0.1:7001" } ]\n';
 
@@ -36,11 +37,11 @@ function begin(file: string, options: Partial<WatchOptions> = {}): ConfigWatch {
 }
 
 async function until(isTrue: () => boolean): Promise<void> {
-  for (let waitedMs = 0; waitedMs < 5000; waitedMs += 5) {
+  for (let waitedMs = 0; waitedMs < HANG_MS; waitedMs += 5) {
     if (isTrue()) return;
     await new Promise(resolve => setTimeout(resolve, 5));
   }
-  throw new Error(`not within 5 s: ${isTrue}`);
+  throw new Error(`never: ${isTrue}`);
 }
 
 /** Long enough for a change to be noticed, were it one. */

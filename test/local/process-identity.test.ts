@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterEach, expect, test } from 'vitest';
 import { endProcessGroup, identify, isAlive, signalProcess, waitForEnd } from '../../src/local/process-identity.ts';
+import { HANG_MS } from '../support/patience.ts';
 
 const started: number[] = [];
 
@@ -65,6 +66,6 @@ test('a group that does not heed SIGTERM is ended with all its children when the
   const [leader, grandchild] = [identify(pid), identify(Number(text.toString()))];
   if (leader === null || grandchild === null) throw new Error('not started');
   await endProcessGroup(leader, 200);
-  expect(await waitForEnd(leader, 2000)).toBe(true);
-  expect(await waitForEnd(grandchild, 2000)).toBe(true);
+  expect(await waitForEnd(leader, HANG_MS)).toBe(true);
+  expect(await waitForEnd(grandchild, HANG_MS)).toBe(true);
 });

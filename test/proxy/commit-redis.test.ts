@@ -46,10 +46,8 @@ describe('a write', () => {
     const writes = ask(writer, 'INCR k');
     await sleep(150);
     expect(writes.reply).toBe(null);
-    const before = performance.now();
     stand.tell({ inSync: ['n2'] });
     expect(await writes.done).toBe(':1\r\n');
-    expect(performance.now() - before).toBeLessThan(90);
     expect(await node(1).redis.get('k')).toBe('1');
   });
 

@@ -6,6 +6,9 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { turns, until } from '../upstream/lane-stand.ts';
 import { allTold, Stage, sleep } from './commit-stand.ts';
 
+/** Of the look at the clock: what happens all the same waits for nothing. */
+const NEVER_MS = 3_600_000;
+
 const stage = new Stage();
 const startShard = stage.startShard.bind(stage);
 const successor = stage.successor.bind(stage);
@@ -79,19 +82,17 @@ describe('a planned change of primary', () => {
   });
 
   test('is left by all at once where nothing is under way, and nobody comes back', async () => {
-    const { primary, stand } = await startShard();
+    const { primary, stand } = await startShard({}, { sweepMs: NEVER_MS });
     await allTold(stand.send('SET warm 1'), stand.send('GET a'));
-    const before = performance.now();
     stand.follow({ epoch: 2, paused: true });
     await until('all have left', () => primary.node.links.every(link => link.socket.destroyed));
-    expect(performance.now() - before).toBeLessThan(50);
     await sleep(150);
     expect(primary.node.links).toHaveLength(2);
   });
 
   test('is left when the last answer was that of a read, which nobody confirms', async () => {
     // It is not left to the next look at the clock.
-    const { primary, stand } = await startShard({}, { sweepMs: 10_000 });
+    const { primary, stand } = await startShard({}, { sweepMs: NEVER_MS });
     await allTold(stand.send('SET warm 1'));
     primary.reply = () => null;
     const sent = stand.send('GET a');
@@ -99,9 +100,7 @@ describe('a planned change of primary', () => {
     stand.follow({ epoch: 2, paused: true });
     primary.node.links.find(link => link.heard.includes('GET a'))?.say('$1\r\nv\r\n');
     await allTold(sent);
-    const before = performance.now();
     await until('all have left', () => primary.node.links.every(link => link.socket.destroyed));
-    expect(performance.now() - before).toBeLessThan(50);
   });
 
   test('that is given up leaves every write its answer, and what was held goes to the same primary', async () => {

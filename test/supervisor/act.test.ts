@@ -8,6 +8,7 @@ import { NodeCalls } from '../../src/supervisor/act.ts';
 import type { Call, Reply } from '../../src/supervisor/core/effect.ts';
 import { SupervisorIdentity } from '../../src/supervisor/identity.ts';
 import { supervisorUser } from '../../src/topology/credentials.ts';
+import { HANG_MS } from '../support/patience.ts';
 import { freePorts } from '../support/ports.ts';
 import { BareNode, until } from './bare-node.ts';
 
@@ -29,7 +30,7 @@ afterEach(async () => {
 });
 
 function call(commands: Call['commands'], more: Partial<Call> = {}): Call {
-  return { kind: 'call', nodeId: 'a', runId, as: 'access', commands, limitMs: 1000, ...more };
+  return { kind: 'call', nodeId: 'a', runId, as: 'access', commands, limitMs: HANG_MS, ...more };
 }
 
 /** The user of this term, as the deciding half makes it. */
@@ -118,15 +119,13 @@ test('a user that is deleted takes its open connection with it', async () => {
 
 test('nobody there is unreachable at once', async () => {
   await node.kill();
-  const beganMs = performance.now();
   const outcome = await calls.perform(call([['PING']]));
   expect(outcome).toMatchObject({ ok: false, why: 'unreachable', text: expect.stringContaining('ECONNREFUSED') });
-  expect(performance.now() - beganMs).toBeLessThan(5000);
   expect(await calls.perform(call([['PING']], { nodeId: 'x' }))).toMatchObject({ text: 'no node x is known' });
 });
 
 test('a process that dies ends the calls that wait as unreachable', async () => {
-  const waiting = calls.perform(call([['BLPOP', 'nothing', '0']], { limitMs: 10_000 }));
+  const waiting = calls.perform(call([['BLPOP', 'nothing', '0']], { limitMs: 2 * HANG_MS }));
   await until(connections, count => count === 1);
   await node.kill();
   expect(await waiting).toMatchObject({ ok: false, why: 'unreachable' });
@@ -135,10 +134,8 @@ test('a process that dies ends the calls that wait as unreachable', async () => 
 test('a frozen process is silent within the limit, and used again over another connection once it wakes', async () => {
   expect(await calls.perform(call([['PING']]))).toMatchObject({ ok: true });
   process.kill(node.pid, 'SIGSTOP');
-  const beganMs = performance.now();
   const outcome = await calls.perform(call([['PING']], { limitMs: 150 }));
   expect(outcome).toEqual({ ok: false, why: 'silent', text: 'no answer within 150 ms' });
-  expect(performance.now() - beganMs).toBeLessThan(10_000);
   expect(await calls.perform(call([['PING']], { limitMs: 100 }))).toMatchObject({ ok: false, why: 'silent' });
   process.kill(node.pid, 'SIGCONT');
   expect(await calls.perform(call([['PING']]))).toEqual({ ok: true, replies: ['PONG'] });
@@ -189,11 +186,11 @@ test('nodes are reached over TLS as well, and a frozen one is left in the same w
   const tls = { ca: cert, cert: null, key: null, serverName: null };
   const secure = new NodeCalls(identity, tls, () => ({ host: '127.0.0.1', port }));
   const ping = (limitMs: number) => secure.perform(call([['PING']], { runId: secureRunId, limitMs }));
-  expect(await ping(1000)).toEqual({ ok: true, replies: ['PONG'] });
+  expect(await ping(HANG_MS)).toEqual({ ok: true, replies: ['PONG'] });
   process.kill(node.pid, 'SIGSTOP');
   expect(await ping(100)).toMatchObject({ ok: false, why: 'silent' });
   process.kill(node.pid, 'SIGCONT');
-  expect(await ping(1000)).toEqual({ ok: true, replies: ['PONG'] });
+  expect(await ping(HANG_MS)).toEqual({ ok: true, replies: ['PONG'] });
   secure.close();
   // Who has no reason to trust the node's certificate does not take it for dead.
   const untrusting = new NodeCalls(identity, { ...tls, ca: null }, () => ({ host: '127.0.0.1', port }));
@@ -204,7 +201,7 @@ test('nodes are reached over TLS as well, and a frozen one is left in the same w
 });
 
 test('after the end of a leadership nothing is sent any more', async () => {
-  const waiting = calls.perform(call([['BLPOP', 'nothing', '0']], { limitMs: 10_000 }));
+  const waiting = calls.perform(call([['BLPOP', 'nothing', '0']], { limitMs: 2 * HANG_MS }));
   await until(connections, count => count === 1);
   calls.close();
   expect(await waiting).toMatchObject({ ok: false, why: 'unreachable' });

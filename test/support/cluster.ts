@@ -7,6 +7,7 @@ import { Redis } from 'ioredis';
 import { parse } from 'yaml';
 import type { ClusterFile } from '../../src/local/cluster-file.ts';
 import { ADMIN_USER, userPassword } from '../../src/topology/credentials.ts';
+import { memoryDirectory } from './memory-directory.ts';
 import { freePorts } from './ports.ts';
 
 /** The built program. */
@@ -58,7 +59,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
   const [port, adminPort, nodePort] = [first, first + 1, first + 2];
   const supervisorPort = nodePort + nodes;
   const etcdPort = supervisorPort + supervisors;
-  const dir = mkdtempSync(path.join(tmpdir(), 'ringside-test-'));
+  const dir = supervisors > 1 ? memoryDirectory('ringside-test-') : mkdtempSync(path.join(tmpdir(), 'ringside-test-'));
   const ports = [
     '--port',
     port,

@@ -1,10 +1,11 @@
 /** A real etcd for a test: members on free ports, in a directory of their own, that can be stopped, killed and started again. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import path from 'node:path';
 import { clientUrl, type EtcdMember, etcdArguments } from '../../src/local/etcd-command.ts';
+import { memoryDirectory } from './memory-directory.ts';
 import { freePorts } from './ports.ts';
 
 export class TestEtcd {
@@ -22,8 +23,7 @@ export class TestEtcd {
 
   /** Starts 1, 3 or 5 members and waits until they serve. Whoever starts one removes it, best in `afterAll`. */
   static async start(count = 1): Promise<TestEtcd> {
-    // In memory: etcd waits for the disk at every write, and other tests use the disk.
-    const directory = mkdtempSync('/dev/shm/ringside-etcd-');
+    const directory = memoryDirectory('ringside-etcd-');
     const first = await freePorts(2 * count);
     const members = Array.from({ length: count }, (_, index) => ({
       id: `e${index + 1}`,

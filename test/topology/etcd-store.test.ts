@@ -8,6 +8,7 @@ import type { EtcdStoreConfig } from '../../src/config/config.ts';
 import { EtcdStore } from '../../src/topology/etcd-store.ts';
 import { type Leadership, StoreError } from '../../src/topology/store.ts';
 import { TestEtcd } from '../support/etcd.ts';
+import { HANG_MS } from '../support/patience.ts';
 import { Relay } from '../support/relay.ts';
 import { exampleTopology } from './example.ts';
 import { storeContract } from './store-contract.ts';
@@ -104,14 +105,24 @@ describe('of several supervisors', () => {
     await expect.poll(() => seen).toEqual([1]);
     expect(await b.leader()).toBe('http://a');
     expect(await open(config).store.leader()).toBe('http://a');
-    const sinceMs = performance.now();
     await first.resign();
     const second = await waiting;
-    expect(performance.now() - sinceMs).toBeLessThan(1500);
     expect(second.term).toBe(first.term + 1);
     expect(await a.leader()).toBe('http://b');
     await second.write(exampleTopology(2), 1);
     await expect.poll(() => seen).toEqual([1, 2]);
+    // One of them may be slow, on a busy machine; who waited until a lease has run out would be so each time.
+    const tookMs: number[] = [];
+    let leading = second;
+    for (const next of [a, b, a, b]) {
+      const campaign = next.campaign('http://next', never);
+      await new Promise(resolve => setTimeout(resolve, 100));
+      const sinceMs = performance.now();
+      await leading.resign();
+      leading = await campaign;
+      tookMs.push(performance.now() - sinceMs);
+    }
+    expect(Math.min(...tookMs)).toBeLessThan(1500);
   });
 
   test('many that campaign at once get different terms, one after another', async () => {
@@ -178,7 +189,7 @@ describe('of several supervisors', () => {
     const sinceMs = performance.now();
     const next = await open({ ...config, endpoints: etcd.endpoints }).store.campaign('http://b', never);
     expect(next.term).toBe(2);
-    expect(performance.now() - sinceMs).toBeLessThan(5000);
+    expect(performance.now() - sinceMs).toBeLessThan(HANG_MS);
   });
 });
 

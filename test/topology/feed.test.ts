@@ -7,6 +7,7 @@ import { Random } from '../../src/base/random.ts';
 import { EventStream } from '../../src/topology/event-stream.ts';
 import { type FeedEvent, type FeedOptions, TopologyFeed } from '../../src/topology/feed.ts';
 import type { Topology } from '../../src/topology/snapshot.ts';
+import { HANG_MS } from '../support/patience.ts';
 import { exampleTopology } from './example.ts';
 
 /** A supervisor's feed in the hands of a test. */
@@ -85,11 +86,11 @@ function begin(options: Partial<FeedOptions> = {}): TopologyFeed {
 }
 
 async function until(isTrue: () => boolean): Promise<void> {
-  for (let waitedMs = 0; waitedMs < 5000; waitedMs += 5) {
+  for (let waitedMs = 0; waitedMs < HANG_MS; waitedMs += 5) {
     if (isTrue()) return;
     await new Promise(resolve => setTimeout(resolve, 5));
   }
-  throw new Error(`not within 5 s: ${isTrue}; events: ${JSON.stringify(events)}`);
+  throw new Error(`never: ${isTrue}; events: ${JSON.stringify(events)}`);
 }
 
 const versions = () => taken.map(topology => topology.version);
@@ -211,15 +212,13 @@ describe('trouble', () => {
   test('one that is cut off without a word keeps nobody from hearing the others', async () => {
     const second = await Supervisor.start();
     others.push(second);
-    const watched = begin({ peers: [supervisor.url, second.url], silenceMs: 60_000 });
+    const watched = begin({ peers: [supervisor.url, second.url], silenceMs: 2 * HANG_MS });
     await until(() => watched.connectedPeers.length === 2);
     supervisor.send(exampleTopology(1));
     await until(() => taken.length === 1);
     // From here on the first says nothing, and nothing tells that it is gone.
-    const sinceMs = performance.now();
     second.send(exampleTopology(2));
     await until(() => taken.length === 2);
-    expect(performance.now() - sinceMs).toBeLessThan(5000);
   });
 
   test('when a supervisor dies the others feed on', async () => {
@@ -262,24 +261,24 @@ describe('trouble', () => {
   });
 
   test('a stream on which nothing comes is given up, one with heartbeats is not', async () => {
-    const watched = begin({ silenceMs: 500 });
+    const watched = begin({ silenceMs: 2000 });
     await until(() => watched.isConnected);
     for (let beat = 0; beat < 12; beat += 1) {
-      await new Promise(resolve => setTimeout(resolve, 60));
+      await new Promise(resolve => setTimeout(resolve, 200));
       supervisor.streams[0]?.write(': heartbeat\n\n');
     }
     expect(kinds()).toEqual(['connected']);
     await until(() => events.length >= 2);
-    expect(events[1]).toMatchObject({ kind: 'lost', reason: 'nothing came for 500 ms' });
+    expect(events[1]).toMatchObject({ kind: 'lost', reason: 'nothing came for 2000 ms' });
     await until(() => watched.isConnected);
   });
 
   test('pauses grow while every peer refuses', async () => {
     supervisor.answer = response => response.writeHead(503).end();
     begin({ backoff: { baseMs: 20, capMs: 100_000 }, random: new Random(3) });
+    await until(() => supervisor.requests.length > 1);
     await new Promise(resolve => setTimeout(resolve, 600));
     // Doubling from 20 ms, drawn from [0, that): some ten tries at the most, and not hundreds.
-    expect(supervisor.requests.length).toBeGreaterThan(1);
     expect(supervisor.requests.length).toBeLessThan(20);
   });
 

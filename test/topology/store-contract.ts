@@ -185,15 +185,21 @@ export function storeContract(kind: string, newPlace: () => Promise<StorePlace>)
     });
 
     test('is free for the next at once when it is closed, and closes twice', async () => {
-      const store = await open();
-      const leadership = await lead(store);
-      await store.close();
-      await store.close();
-      expect(leadership.lost.aborted).toBe(true);
-      await expect(leadership.write(exampleTopology(1), 0)).rejects.toBeInstanceOf(StoreError);
-      const sinceMs = performance.now();
-      await lead(await open(), URL_B);
-      expect(performance.now() - sinceMs).toBeLessThan(1000);
+      let store = await open();
+      let leadership = await lead(store);
+      // One of them may be slow, on a busy machine; who waited until a lease has run out would be so each time.
+      const tookMs: number[] = [];
+      for (let turn = 0; turn < 4; turn += 1) {
+        await store.close();
+        await store.close();
+        expect(leadership.lost.aborted).toBe(true);
+        await expect(leadership.write(exampleTopology(1), 0)).rejects.toBeInstanceOf(StoreError);
+        const sinceMs = performance.now();
+        store = await open();
+        leadership = await lead(store, URL_B);
+        tookMs.push(performance.now() - sinceMs);
+      }
+      expect(Math.min(...tookMs)).toBeLessThan(1000);
     });
   });
 }

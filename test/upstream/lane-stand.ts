@@ -14,6 +14,7 @@ import {
   type Request,
   releaseRequest,
 } from '../../src/upstream/request.ts';
+import { HANG_MS } from '../support/patience.ts';
 
 const FAILURES = new Map<Failure, string>(Object.entries(Failure).map(([name, failure]) => [failure, name]));
 
@@ -119,8 +120,8 @@ export class LaneStand {
 
 /** Waits for something that becomes true. */
 export async function until(what: string, isTrue: () => boolean): Promise<void> {
-  for (const deadline = performance.now() + 8000; !isTrue(); ) {
-    if (performance.now() > deadline) throw new Error(`not within 8 s: ${what}`);
+  for (const deadline = performance.now() + HANG_MS; !isTrue(); ) {
+    if (performance.now() > deadline) throw new Error(`never: ${what}`);
     await new Promise(resolve => setTimeout(resolve, 2));
   }
 }

@@ -10,6 +10,7 @@ import type { ClusterStatus } from '../../../src/supervisor/status.ts';
 import { ADMIN_USER, feedToken, INSPECT_USER, userPassword } from '../../../src/topology/credentials.ts';
 import type { Topology, TopologyShard } from '../../../src/topology/snapshot.ts';
 import { program } from '../../support/cluster.ts';
+import { memoryDirectory } from '../../support/memory-directory.ts';
 import { HANG_MS } from '../../support/patience.ts';
 import { freePorts } from '../../support/ports.ts';
 import { until } from '../faults/stand.ts';
@@ -51,7 +52,7 @@ export class Fleet {
   readonly proxies: Role[] = [];
   readonly supervisors: Role[] = [];
   readonly etcd: EtcdMember[] = [];
-  readonly dir = mkdtempSync(path.join(tmpdir(), 'ringside-fleet-'));
+  readonly dir = memoryDirectory('ringside-fleet-');
   readonly #options: FleetOptions;
   readonly #hosts: readonly Host[];
   readonly #further: Role[] = [];
