@@ -4,6 +4,8 @@
  * The subject goes first. Where it was free to choose, or refused what a single server would have done, the reference
  * is told so in its place; so both hold the same data after every step.
  */
+
+import { HANG_MS } from '../support/patience.ts';
 import { type Allowed, allowedFor, CROSS_SHARD, namesOf, refusalOf } from './allowed.ts';
 import type { Command, Step } from './generator.ts';
 import { type Difference, describe, Judge } from './judge.ts';
@@ -34,13 +36,18 @@ interface Pair {
 
 /** A command that a server refuses while it queues: it stands for what the subject refused to queue. */
 const REFUSED_IN_QUEUE: readonly Buffer[] = [Buffer.from('GET')];
-const WAITER_PAUSE_MS = 15;
+/** Between two looks at who waits. */
+const LOOK_MS = 2;
+/** Where the servers behind a proxy are not known, a client that it counts as waiting waits in its server by then. */
+const WAITER_PAUSE_MS = 50;
 
 export class Session {
   readonly #options: SessionOptions;
   readonly #pairs: Pair[] = [];
   readonly #judge: Judge;
   #asker: Wire | null = null;
+  /** Ask who waits. */
+  readonly #lookers: Record<'subject' | 'reference', Wire[]> = { subject: [], reference: [] };
   /** Commands sent to the subject. */
   commands = 0;
   /** The last commands of each client, newest last. */
@@ -63,6 +70,10 @@ export class Session {
       wire.close();
     }
     this.#asker = await Wire.open(this.#options.reference);
+    for (const side of ['subject', 'reference'] as const) {
+      const { nodes = [this.#options[side]] } = this.#options[side];
+      for (const node of nodes) this.#lookers[side].push(await Wire.open(node));
+    }
     for (let i = 0; i < this.#options.clients; i += 1) this.#pairs.push(await this.#connect());
   }
 
@@ -77,6 +88,7 @@ export class Session {
       pair.reference.close();
     }
     this.#asker?.close();
+    for (const wire of [...this.#lookers.subject, ...this.#lookers.reference]) wire.close();
   }
 
   /** Plays one step; the differences that it showed. */
@@ -342,9 +354,10 @@ export class Session {
         pair.block = [];
       }
       got.push(await this.#pair(step.client)[side].exchange(clear));
-      for (const waiter of step.waiters) {
+      for (const [index, waiter] of step.waiters.entries()) {
+        const wires = step.waiters.slice(0, index + 1).map(({ client }) => this.#pair(client)[side]);
         await this.#pair(waiter.client)[side].send(encode(waiter.command));
-        await new Promise(resolve => setTimeout(resolve, WAITER_PAUSE_MS));
+        await this.#eachWaits(side, wires);
       }
       for (const push of pushes) got.push(await this.#pair(step.client)[side].exchange(push));
       for (const waiter of step.waiters) got.push(...(await this.#pair(waiter.client)[side].take(1)));
@@ -359,12 +372,28 @@ export class Session {
     });
   }
 
+  /** Until each of these clients waits for data, or has its answer; what waits is served in the order of its coming. */
+  async #eachWaits(side: 'subject' | 'reference', wires: readonly Wire[]): Promise<void> {
+    const { nodes } = this.#options[side];
+    for (const endMs = performance.now() + HANG_MS; performance.now() < endMs; await pause(LOOK_MS)) {
+      const infos = await Promise.all(this.#lookers[side].map(wire => wire.ask('INFO', 'clients')));
+      const counts = infos.map(info => Number(/\r\nblocked_clients:(\d+)/.exec(info.toString())?.[1]));
+      const blocked = counts.reduce((sum, count) => sum + count, 0);
+      if (blocked + wires.filter(wire => wire.waiting > 0).length >= wires.length) break;
+    }
+    if (side === 'subject' && this.#options.proxy && nodes === undefined) await pause(WAITER_PAUSE_MS);
+  }
+
   async #pubsub(step: Extract<Step, { kind: 'pubsub' }>): Promise<void> {
     const second = step.second === null ? null : this.#pair(step.second);
     await playPubsub(step, this.#pair(step.listener), second, this.#pair(step.client), this.#judge);
     for (const command of [...step.subscribe, ...step.within, ...step.unsubscribe]) this.#note(step.listener, command);
     for (const command of step.publish) this.#note(step.client, command);
   }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, ms));
 }
 
 interface Asked {

@@ -8,6 +8,8 @@ import { FrameReader, printable } from './reader.ts';
 export interface Endpoint {
   readonly host: string;
   readonly port: number;
+  /** Of a proxy, where known: the servers in which its clients wait for data in the end. */
+  readonly nodes?: readonly Endpoint[];
 }
 
 /** A server that did not answer as often as it was asked, or at all. */

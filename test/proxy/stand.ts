@@ -11,6 +11,7 @@ import { initialTopology, type Topology } from '../../src/topology/snapshot.ts';
 import { type StockRedis, startStockRedis } from '../differential/stock-redis.ts';
 import { type Endpoint, encode, Wire } from '../differential/wire.ts';
 import { formTopology } from '../support/formed-node.ts';
+import { HANG_MS } from '../support/patience.ts';
 import { freePorts } from '../support/ports.ts';
 
 export class Stand {
@@ -95,10 +96,10 @@ export class Stand {
   }
 }
 
-/** Waits for something that becomes true; fails when it does not within five seconds. */
+/** Waits for something that becomes true; fails when it never does. */
 export async function until(isTrue: () => boolean | Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 5000; !(await isTrue()); ) {
-    if (Date.now() > deadline) throw new Error('it did not become true within 5 s');
+  for (const deadline = Date.now() + HANG_MS; !(await isTrue()); ) {
+    if (Date.now() > deadline) throw new Error(`it never became true: ${isTrue}`);
     await new Promise(resolve => setTimeout(resolve, 10));
   }
 }

@@ -39,7 +39,7 @@ export class BareNode {
     const quiet = ['--save', '', '--logfile', 'redis.log', '--repl-diskless-sync-delay', '0'];
     const begin = () => spawn('redis-server', [...place, ...quiet, ...more], { stdio: 'ignore' });
     this.#process = begin();
-    for (let tries = 0; tries < 500; tries += 1) {
+    for (const endMs = performance.now() + HANG_MS; performance.now() < endMs; ) {
       // Somebody who looks for a free port holds it for an instant.
       if (this.#process.exitCode !== null) this.#process = begin();
       const info = await this.command('INFO', 'server').catch((error: Error) => error.message);

@@ -43,7 +43,8 @@ async function ownSubject(): Promise<Subject> {
   const config = loadConfig(path.join(cluster.dir, 'ringside.yaml'));
   const ring = createRing(config.ring, config.shards);
   const shardOf = (key: Buffer): number => ring.ownerOf(key, 0, key.length);
-  return { host: '127.0.0.1', port: cluster.port, proxy: true, shardOf, stop: () => cluster.stop() };
+  const nodes = cluster.clusterJson().nodes.map(({ host, port }) => ({ host, port }));
+  return { host: '127.0.0.1', port: cluster.port, nodes, proxy: true, shardOf, stop: () => cluster.stop() };
 }
 
 async function compare(

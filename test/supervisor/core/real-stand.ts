@@ -61,7 +61,7 @@ export class RealNode {
       '0',
     ];
     this.#process = spawn('redis-server', [...options, ...more], { stdio: 'ignore' });
-    for (let tries = 0; tries < 200; tries++) {
+    for (const endMs = performance.now() + HANG_MS; performance.now() < endMs; ) {
       const redis = quiet(this.port);
       try {
         await redis.connect();

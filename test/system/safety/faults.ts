@@ -3,6 +3,7 @@
  * judged elsewhere.
  */
 import type { Random } from '../../../src/base/random.ts';
+import { HANG_MS } from '../../support/patience.ts';
 import { sleep } from '../faults/stand.ts';
 import type { Fleet } from './fleet.ts';
 import type { Host } from './host.ts';
@@ -264,7 +265,7 @@ async function members({ fleet, random }: Scene): Promise<{ primary: RedisNode; 
 }
 
 async function leaderOf(fleet: Fleet) {
-  for (let tries = 0; tries < 100; tries += 1) {
+  for (const endMs = performance.now() + HANG_MS; performance.now() < endMs; ) {
     const leader = await fleet.leader();
     if (leader !== null) return leader;
     await sleep(100);

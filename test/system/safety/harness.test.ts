@@ -4,7 +4,7 @@
  */
 import { afterEach, expect, test } from 'vitest';
 import { freePorts } from '../../support/ports.ts';
-import { sleep } from '../faults/stand.ts';
+import { sleep, until } from '../faults/stand.ts';
 import { contentsOf, together } from './copies.ts';
 import { judge } from './ledger.ts';
 import { RedisNode } from './redis-node.ts';
@@ -23,12 +23,12 @@ async function problemsAfter(work: (node: RedisNode, registers: Registers) => Pr
   const registers = new Registers([redis], SEED, 'r:');
   writers.start(6);
   registers.start(4);
-  await sleep(500);
+  const acknowledged = () => writers.ledger.count('acknowledged');
+  await until('much was written', () => acknowledged() > 200 && registers.operations > 100);
   await work(redis, registers);
-  await sleep(500);
+  const before = acknowledged();
+  await until('much was written again', () => acknowledged() > before + 200);
   await Promise.all([writers.stop(), registers.stop()]);
-  expect(writers.ledger.count('acknowledged')).toBeGreaterThan(300);
-  expect(registers.operations).toBeGreaterThan(100);
   const found = together([await contentsOf(await redis.connect())]);
   return { ledger: judge(writers.ledger.entries, found), registers: registers.problems() };
 }

@@ -22,7 +22,7 @@ afterEach(() => shard.close());
 describe('R3.4: has the offset', () => {
   /** A primary with a write, and a node that was a busier primary before, in the middle of its full sync. */
   async function joiningNode() {
-    const [primary, joining] = [await shard.node('--rdb-key-save-delay', '1500'), await shard.node()];
+    const [primary, joining] = [await shard.node('--rdb-key-save-delay', '5000'), await shard.node()];
     const writer = await primary.connect();
     await writer.must('EVAL', "for i = 1, 1000 do redis.call('SET', 'k' .. i, i) end", '0');
     await writer.must('SET', 'written', 'yes');

@@ -3,6 +3,7 @@
  * twice, with the safeguard and without it, and the second time an acknowledged write is lost.
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { HANG_MS } from '../../support/patience.ts';
 import { until } from '../faults/stand.ts';
 import { PROXY_PASSWORD, quiet, RawShard, settled, THE_WORD, within } from './raw-shard.ts';
 import type { RedisNode } from './redis-node.ts';
@@ -233,7 +234,7 @@ describe('R7: a script that cannot be killed', () => {
     expect(await promoted.must('SET', 'second', '2')).toBe('OK');
     expect(
       await within(
-        2_000,
+        HANG_MS,
         admin.call('SHUTDOWN', 'NOSAVE', 'NOW').catch(() => 'gone'),
       ),
     ).toBe('gone');

@@ -8,7 +8,7 @@ import type { Host } from './host.ts';
 import { TestProcess } from './process.ts';
 
 /** A request that takes longer than this goes to a process that is hung, frozen or cut off. */
-const REQUEST_MS = 1_000;
+const REQUEST_MS = 5_000;
 
 export interface RoleSettings {
   readonly name: string;
