@@ -182,7 +182,11 @@ describe('a replacement that cannot be made', () => {
     const nobody = await freePorts(1);
     // What it remembers is newer than what it is told, so that it holds to it.
     const memory = join(stand.dir, 'state', 'last-topology.json');
-    const topology = JSON.parse(readFileSync(memory, 'utf8')) as Topology;
+    const remembered = () => JSON.parse(readFileSync(memory, 'utf8')) as Topology;
+    const version = await stand.metric('ringside_topology_version');
+    // The disk may take its time, and the proxy serves before.
+    await until('all is on disk', () => existsSync(memory) && remembered().version === version);
+    const topology = remembered();
     const nodes = topology.nodes.map(node => (node.id === 'n2' ? { ...node, port: nobody } : node));
     writeFileSync(memory, JSON.stringify({ ...topology, version: topology.version + 100, nodes }));
     const { status, err } = await replace();
