@@ -23,7 +23,7 @@ export function unblockClient(proxy: Proxy, client: Client, args: Arguments): Ve
   }
   const id = integerArgument(args, 2);
   if (id === null) return answerError(proxy, client, NOT_AN_INTEGER);
-  const blocked = blockedLanes(proxy.clients.get(Number(id)));
+  const blocked = blockedLanes(proxy.clients.get(Number(id))).filter(one => isReached(proxy, one));
   if (blocked.length === 0) return answer(proxy, client, SHARED.zero);
   if (client.capture !== null) {
     // A composed transaction cannot wait for the node's word.
@@ -39,7 +39,7 @@ export function unblockClient(proxy: Proxy, client: Client, args: Arguments): Ve
 
 /** Lets a client go whose proxy is closing: it hears what it would hear at the end of its time-out, and loses nothing. */
 export function letGo(proxy: Proxy, target: Client): void {
-  for (const one of blockedLanes(target)) sendUnblock(proxy, one, 'timeout', IGNORED, 0);
+  for (const one of blockedLanes(target)) if (isReached(proxy, one)) sendUnblock(proxy, one, 'timeout', IGNORED, 0);
 }
 
 interface BlockedLane {
@@ -54,7 +54,16 @@ function blockedLanes(target: Client | undefined): readonly BlockedLane[] {
   return lanes.filter(({ lane }) => lane.clientId !== 0 && lane.pending > 0);
 }
 
-/** Tells a node to let a connection's wait go; its word goes to `receiver`. */
+/**
+ * Whether what is sent now goes at once to the process on which the client waits. Connections are numbered by each node
+ * for itself: a word that waited for the next primary would let go whoever has that number there.
+ */
+function isReached(proxy: Proxy, { lane, shard }: BlockedLane): boolean {
+  const main = proxy.shards[shard]?.lane(0, 2);
+  return main?.ready === true && main.runId === lane.runId;
+}
+
+/** Tells a node to let a connection's wait go, which it must be reached for; its word goes to `receiver`. */
 export function sendUnblock(
   proxy: Proxy,
   blocked: BlockedLane,
@@ -66,7 +75,11 @@ export function sendUnblock(
   const request = acquireRequest(receiver, null, true, proxy.nowMs);
   request.tag = tag;
   request.confirm = UNCONFIRMED;
-  proxy.shards[blocked.shard]?.lane(0, 2).send(request, bytes, 0, bytes.length);
+  // Lost, it is never sent again, though the next primary may prove that it knows nothing of it: as if its reply had begun.
+  request.started = true;
+  const main = proxy.shards[blocked.shard]?.lane(0, 2);
+  main?.send(request, bytes, 0, bytes.length);
+  main?.flush();
 }
 
 /** One client waits at several nodes only in WAIT: it was let go if any of them had it. */
