@@ -1,6 +1,6 @@
 /**
- * `npm run generate`: writes anew what is made from the schema of the settings and kept in the repository: the sample
- * file, the JSON Schema for editors, and the reference in README.md. Tests compare them with the schema.
+ * `npm run generate`: writes anew what is made from the schema of the settings and the tables of metrics, and kept in the
+ * repository: the sample file, the JSON Schema for editors, and the references in README.md. Tests compare them.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -18,9 +18,15 @@ await runScript(async () => {
   write('config/ringside.schema.json', `${JSON.stringify(editorSchema(), null, 2)}\n`);
   const { metricsReference } = await import('../dist/telemetry/metrics.js');
   const { withGenerated } = await import('../dist/config/generated-part.js');
-  const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
-  const withSettings = withGenerated(readme, 'reference', settingsReference());
-  write('README.md', withGenerated(withSettings, 'metrics', metricsReference()));
+  const { supervisorMetricsReference } = await import('../dist/supervisor/metrics.js');
+  const parts = {
+    reference: settingsReference(),
+    metrics: metricsReference(),
+    'supervisor metrics': supervisorMetricsReference(),
+  };
+  let readme = readFileSync(path.join(root, 'README.md'), 'utf8');
+  for (const [name, text] of Object.entries(parts)) readme = withGenerated(readme, name, text);
+  write('README.md', readme);
 });
 
 function write(name, text) {

@@ -3,6 +3,8 @@
  *
  * A row is all there is to a metric: the exposition and the reference for people are made of this table.
  */
+
+import { referenceOf } from '../base/metric-reference.ts';
 import type { LatencyHistogram } from './histogram.ts';
 import type { ProcessReading } from './process-cells.ts';
 import type { ProxyMetrics, ShardCells } from './proxy-cells.ts';
@@ -351,10 +353,5 @@ function histogramValues(histogram: LatencyHistogram): number[] {
 
 /** The table as people read it: Markdown rows, one per metric. */
 export function metricsReference(): string {
-  const lines = ['| metric | type | labels | meaning |', '|---|---|---|---|'];
-  for (const row of METRICS) {
-    const labels = row.labels.map(label => `\`${label}\``).join(', ');
-    lines.push(`| \`${row.name}\` | ${row.type} | ${labels} | ${row.help} |`);
-  }
-  return `${lines.join('\n')}\n`;
+  return referenceOf(METRICS);
 }
