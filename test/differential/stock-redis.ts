@@ -1,10 +1,11 @@
 /** One stock redis-server with nothing configured but where it listens, as the measure of what is right. */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HANG_MS } from '../support/patience.ts';
+import { freePorts } from '../support/ports.ts';
 import type { Endpoint } from './wire.ts';
 
 export interface StockRedis extends Endpoint {
@@ -13,7 +14,7 @@ export interface StockRedis extends Endpoint {
 
 /** Starts one on a free port; further arguments make it a server that is not quite stock. */
 export async function startStockRedis(...further: readonly string[]): Promise<StockRedis> {
-  const port = await freePort();
+  const port = await freePorts(1);
   const directory = mkdtempSync(join(tmpdir(), 'ringside-stock-'));
   // `hz` changes no answer: it makes the time-outs of blocking commands precise, so that a run does not wait for them.
   const options = [
@@ -52,17 +53,6 @@ export async function startStockRedis(...further: readonly string[]): Promise<St
     await new Promise(resolve => setTimeout(resolve, 20));
   }
   return { host: '127.0.0.1', port, stop };
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    const server = createServer();
-    server.once('error', error =>
-      (error as NodeJS.ErrnoException).code === 'EADDRINUSE' ? resolve(freePort()) : reject(error),
-    );
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(port)));
-  });
 }
 
 function answers(port: number): Promise<boolean> {

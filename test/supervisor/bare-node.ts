@@ -86,7 +86,7 @@ export class BareNode {
   }
 }
 
-/** Looks again and again; throws with what was seen last when it is not good within 15 s. */
+/** Looks again and again; throws with what was seen last when it never is good. */
 export async function until<T>(read: () => Promise<T> | T, good: (value: T) => boolean, limitMs = HANG_MS): Promise<T> {
   const endMs = performance.now() + limitMs;
   for (;;) {

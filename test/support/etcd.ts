@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import path from 'node:path';
 import { clientUrl, type EtcdMember, etcdArguments } from '../../src/local/etcd-command.ts';
 import { memoryDirectory } from './memory-directory.ts';
+import { HANG_MS } from './patience.ts';
 import { freePorts } from './ports.ts';
 
 export class TestEtcd {
@@ -53,7 +54,7 @@ export class TestEtcd {
     process.once('exit', endWithTest);
     child.once('exit', () => process.off('exit', endWithTest));
     this.#processes.set(member.id, child);
-    const endMs = performance.now() + 20_000;
+    const endMs = performance.now() + HANG_MS;
     // Clients are let in only when the member has found a majority.
     while (!(await isListenedOn(member))) {
       if (child.exitCode !== null || child.signalCode !== null) throw new Error(`etcd ended at start: ${said}`);
