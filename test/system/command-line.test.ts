@@ -8,12 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { localDefaults } from '../../src/local/local-settings.ts';
 import { program } from '../support/cluster.ts';
 import { freePorts } from '../support/ports.ts';
-
-interface Ended {
-  readonly status: number | null;
-  readonly out: string;
-  readonly err: string;
-}
+import { type Ended, runProgram } from '../support/run-program.ts';
 
 let dir = '';
 
@@ -26,18 +21,8 @@ afterEach(() => {
 });
 
 /** Runs the program in the test's directory, as a person does. */
-async function ringside(...words: string[]): Promise<Ended> {
-  const child = spawn(process.execPath, [program, ...words], { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] });
-  let out = '';
-  let err = '';
-  child.stdout.on('data', (piece: Buffer) => {
-    out += piece.toString();
-  });
-  child.stderr.on('data', (piece: Buffer) => {
-    err += piece.toString();
-  });
-  const [status] = (await once(child, 'close')) as [number | null];
-  return { status, out, err };
+function ringside(...words: string[]): Promise<Ended> {
+  return runProgram(words, dir);
 }
 
 function write(name: string, text: string): void {

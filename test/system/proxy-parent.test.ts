@@ -5,8 +5,8 @@ import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Topology } from '../../src/topology/snapshot.ts';
-import { program } from '../support/cluster.ts';
 import { freePorts } from '../support/ports.ts';
+import { type Ended, runProgram } from '../support/run-program.ts';
 import { frame, RawClient } from './faults/raw-client.ts';
 import { Stand, until } from './faults/stand.ts';
 
@@ -34,18 +34,8 @@ async function servingPids(): Promise<number[]> {
 }
 
 /** `ringside proxy --replace`, as a person calls it. */
-async function replace(): Promise<{ status: number | null; out: string; err: string }> {
-  const child = spawn(process.execPath, [program, 'proxy', '--replace', '--config', stand.file]);
-  let out = '';
-  let err = '';
-  child.stdout.on('data', (piece: Buffer) => {
-    out += piece.toString();
-  });
-  child.stderr.on('data', (piece: Buffer) => {
-    err += piece.toString();
-  });
-  const [status] = (await once(child, 'close')) as [number | null];
-  return { status, out, err };
+function replace(): Promise<Ended> {
+  return runProgram(['proxy', '--replace', '--config', stand.file]);
 }
 
 /** Connects, asks, hears the answer and leaves, over and over. */

@@ -7,6 +7,7 @@ import { until } from '../supervisor/bare-node.ts';
 import { Stand } from '../supervisor/stand.ts';
 import { program } from '../support/cluster.ts';
 import { TestEtcd } from '../support/etcd.ts';
+import { type Ended, runProgram } from '../support/run-program.ts';
 
 /**
  * Several supervisors as processes of their own, one settings file, a real etcd: who leads is killed or frozen, and the
@@ -53,17 +54,8 @@ async function end(which: number, signal: NodeJS.Signals): Promise<void> {
   await exit;
 }
 
-async function ringside(...words: string[]): Promise<{ status: number | null; out: string; err: string }> {
-  const child = spawn(process.execPath, [program, ...words, '--config', config.file]);
-  let [out, err] = ['', ''];
-  child.stdout.on('data', (piece: Buffer) => {
-    out += piece.toString();
-  });
-  child.stderr.on('data', (piece: Buffer) => {
-    err += piece.toString();
-  });
-  const [status] = (await once(child, 'close')) as [number | null];
-  return { status, out, err };
+function ringside(...words: string[]): Promise<Ended> {
+  return runProgram([...words, '--config', config.file]);
 }
 
 const statusOf = (which: number) => stand.status(which).catch(() => null);

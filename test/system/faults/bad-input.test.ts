@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { frame, RawClient } from './raw-client.ts';
+import { answerOf, frame, RawClient } from './raw-client.ts';
 import { Node, Stand, sleep } from './stand.ts';
 
 let stand: Stand;
@@ -14,21 +14,6 @@ afterAll(async () => {
   await stand?.stop();
   await stock?.close();
 });
-
-/** What a server answers to these bytes, and whether it hangs up. */
-async function answerOf(port: number, bytes: string | Buffer): Promise<{ text: string; closed: boolean }> {
-  const client = await RawClient.open(port);
-  client.send(bytes);
-  let before = -1;
-  // Quiet for a while: whatever was to come has come.
-  while (!client.closed && client.length !== before) {
-    before = client.length;
-    await sleep(120);
-  }
-  const outcome = { text: client.text, closed: client.closed };
-  client.close();
-  return outcome;
-}
 
 /** Each is sent to a stock Redis too, whose answer is the right one. */
 const FRAMES: [string, string | Buffer][] = [

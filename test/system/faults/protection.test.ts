@@ -4,21 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { frame, RawClient } from './raw-client.ts';
-import { Node, PASSWORD, Stand, sleep } from './stand.ts';
-
-/** What a server answers to these bytes on a new connection, and whether it hangs up. */
-async function answerOf(port: number, bytes: string | Buffer): Promise<{ text: string; closed: boolean }> {
-  const client = await RawClient.open(port);
-  client.send(bytes);
-  let before = -1;
-  while (!client.closed && client.length !== before) {
-    before = client.length;
-    await sleep(100);
-  }
-  client.close();
-  return { text: client.text, closed: client.closed };
-}
+import { answerOf, frame, RawClient } from './raw-client.ts';
+import { Node, PASSWORD, Stand } from './stand.ts';
 
 /** NAME.crt and NAME.key in the folder, good for localhost. */
 function selfSigned(dir: string, name: string): void {

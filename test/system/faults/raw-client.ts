@@ -80,6 +80,26 @@ export class RawClient {
   }
 }
 
+/** What a server answers to these bytes on a new connection, and whether it hangs up. */
+export async function answerOf(port: number, bytes: string | Buffer): Promise<{ text: string; closed: boolean }> {
+  const client = await RawClient.open(port);
+  client.send(bytes);
+  // Some are never answered: whoever is silent for so long will stay so, also where the machine is busy.
+  await client.until(() => client.length > 0, SILENT_MS).catch(() => undefined);
+  let before = -1;
+  // Quiet for a while: whatever was to come has come.
+  while (!client.closed && client.length !== before) {
+    before = client.length;
+    await new Promise(resolve => setTimeout(resolve, QUIET_MS));
+  }
+  const { text, closed } = client;
+  client.close();
+  return { text, closed };
+}
+
+const SILENT_MS = 1_500;
+const QUIET_MS = 120;
+
 /** The words of a command as Redis clients send them. */
 export function frame(...words: (string | Buffer)[]): Buffer {
   const parts: Buffer[] = [Buffer.from(`*${words.length}\r\n`)];

@@ -1,8 +1,6 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { program } from '../../support/cluster.ts';
 import { HANG_MS } from '../../support/patience.ts';
+import { runProgram } from '../../support/run-program.ts';
 import { frame, RawClient } from './raw-client.ts';
 import { Stand, sleep, until } from './stand.ts';
 
@@ -169,16 +167,8 @@ describe('ringside proxy --replace', () => {
   it('does the same from a shell and tells when it is done', async () => {
     const knocker = new Knocker(stand.port, keyOf(0));
     const workers = stand.pids().slice(1);
-    const child = spawn(process.execPath, [program, 'proxy', '--replace', '--config', stand.file], { stdio: 'pipe' });
-    let said = '';
-    child.stdout.on('data', piece => {
-      said += piece;
-    });
-    child.stderr.on('data', piece => {
-      said += piece;
-    });
-    const [status] = await once(child, 'close');
-    expect({ status, said }).toEqual({ status: 0, said: expect.stringMatching(/\S/) });
+    const { status, out, err } = await runProgram(['proxy', '--replace', '--config', stand.file]);
+    expect({ status, said: out + err }).toEqual({ status: 0, said: expect.stringMatching(/\S/) });
     await until('the workers are other ones', () =>
       stand
         .pids()

@@ -1,10 +1,9 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { ClusterStatus, ShardStatus } from '../../../src/supervisor/status.ts';
-import { program, startCluster, type TestCluster } from '../../support/cluster.ts';
+import { startCluster, type TestCluster } from '../../support/cluster.ts';
+import { type Ended, runProgram } from '../../support/run-program.ts';
 import { until } from './stand.ts';
 
 let cluster: TestCluster;
@@ -19,19 +18,9 @@ async function shardStatus(name: string): Promise<ShardStatus> {
   return shards.find(shard => shard.name === name) as ShardStatus;
 }
 
-/** Runs the program with the cluster's settings; its status and what it said. */
-async function ringside(...words: string[]): Promise<{ status: number | null; out: string; err: string }> {
-  const child = spawn(process.execPath, [program, ...words, '--config', join(cluster.dir, 'ringside.yaml')]);
-  let out = '';
-  let err = '';
-  child.stdout.on('data', (piece: Buffer) => {
-    out += piece.toString();
-  });
-  child.stderr.on('data', (piece: Buffer) => {
-    err += piece.toString();
-  });
-  const [status] = (await once(child, 'close')) as [number | null];
-  return { status, out, err };
+/** Runs the program with the cluster's settings. */
+function ringside(...words: string[]): Promise<Ended> {
+  return runProgram([...words, '--config', join(cluster.dir, 'ringside.yaml')]);
 }
 
 describe('ringside up --respawn', () => {
