@@ -61,6 +61,12 @@ async function compare(
   }
 }
 
+/** Whether COMMAND COUNT, or LIST, was answered with exactly one command less than the reference has. */
+function countsOneLess(failure: string): boolean {
+  const counts = /^COMMAND (?:COUNT|LIST)\b.*\n +subject: +[:*](\d+)\\r.*\n +reference: [:*](\d+)\\r/i.exec(failure);
+  return counts !== null && Number(counts[1]) === Number(counts[2]) - 1;
+}
+
 describe('against one stock Redis', () => {
   test(`Ringside answers ${COMMANDS} random commands alike`, { timeout: LIMIT_MS }, async () => {
     console.log(`differential: RINGSIDE_SEED=${SEED} RINGSIDE_DIFF_COMMANDS=${COMMANDS}`);
@@ -90,7 +96,8 @@ describe('against one stock Redis', () => {
     const other = await startStockRedis('--rename-command', 'ZREVRANK', '');
     try {
       const report = await compare({ ...other, proxy: false, shardOf: null }, 60_000, SEED, 1);
-      expect(report.failures[0]).toMatch(/zrevrank|EXECABORT|COMMAND (LIST|COUNT)/i);
+      const [failure = 'none'] = report.failures;
+      if (!countsOneLess(failure)) expect(failure).toMatch(/zrevrank|EXECABORT/i);
     } finally {
       await other.stop();
     }
