@@ -11,7 +11,7 @@ import { loadavg } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { askNode, projectDirectory, Stage, UsageError } from './harness.mjs';
+import { askNode, numberOf, projectDirectory, Stage, UsageError } from './harness.mjs';
 import { caseOf, commandsFor, firstGuess, median, patternOf, roundsOf, runLoad } from './load.mjs';
 import { describeMachine } from './proxy-report.mjs';
 
@@ -45,9 +45,7 @@ function readArguments(argv) {
       help: { type: 'boolean', default: false },
     },
   });
-  const [rounds, seconds] = [Number(values.rounds), Number(values.seconds)];
-  if (!Number.isInteger(rounds) || rounds < 1) throw new UsageError(`--rounds ${values.rounds}: 1 or more is wanted`);
-  if (!(seconds > 0)) throw new UsageError(`--seconds ${values.seconds}: a number above 0 is wanted`);
+  const [rounds, seconds] = [numberOf(values, 'rounds', true), numberOf(values, 'seconds')];
   return { ...values, rounds, seconds };
 }
 

@@ -13,7 +13,7 @@ import { Cluster } from './failover-cluster.mjs';
 import { addCounts } from './failover-probe.mjs';
 import { defaultDist, healed, rebuild } from './failover-rebuild.mjs';
 import { markdownOf, summarise } from './failover-report.mjs';
-import { projectDirectory, UsageError } from './harness.mjs';
+import { numberOf, projectDirectory, UsageError } from './harness.mjs';
 import { patternOf } from './load.mjs';
 import { describeMachine } from './proxy-report.mjs';
 
@@ -37,9 +37,7 @@ function readArguments(argv) {
       help: { type: 'boolean', default: false },
     },
   });
-  const [faults, megabytes] = [Number(values.faults), Number(values.megabytes)];
-  if (!(faults >= 1) || !(megabytes >= 1))
-    throw new UsageError(`--faults and --megabytes take a number from 1\n${help}`);
+  const [faults, megabytes] = [numberOf(values, 'faults', true), numberOf(values, 'megabytes', true)];
   return { ...values, faults, megabytes, only: patternOf(values.only), dist: resolve(values.dist) };
 }
 

@@ -39,6 +39,17 @@ const sleep = ms => new Promise(resolve => setTimeout(resolve, ms));
 export class UsageError extends Error {}
 
 /**
+ * The number that an option was given: above 0, and from 1 on where it must be whole.
+ *
+ * @param {Record<string, string | boolean>} values  @param {string} name
+ */
+export function numberOf(values, name, isWhole = false) {
+  const number = Number(values[name]);
+  if (isWhole ? Number.isInteger(number) && number >= 1 : number > 0) return number;
+  throw new UsageError(`--${name} ${values[name]}: ${isWhole ? '1 or more' : 'a number above 0'} is wanted`);
+}
+
+/**
  * @typedef {{ name: string, pid: number, port: number, log: string, exited: boolean, stop: () => Promise<void> }} Service
  *   a process the stage started, and where it listens (127.0.0.1:port)
  * @typedef {{ name: string, host: string, port: number, pid: number | null }} Target

@@ -8,7 +8,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { projectDirectory, Stage, UsageError } from './harness.mjs';
+import { numberOf, projectDirectory, Stage, UsageError } from './harness.mjs';
 import {
   caseOf,
   commandsFor,
@@ -60,11 +60,9 @@ function readArguments(argv) {
       help: { type: 'boolean', default: false },
     },
   });
-  const rounds = Number(values.rounds ?? (values.quick ? 3 : 5));
-  const seconds = Number(values.seconds ?? (values.quick ? 0.6 : 1.2));
-  if (!Number.isInteger(rounds) || rounds < 1) throw new UsageError(`--rounds ${values.rounds}: 1 or more is wanted`);
-  if (!(seconds > 0)) throw new UsageError(`--seconds ${values.seconds}: a number above 0 is wanted`);
-  return { ...values, rounds, seconds };
+  const { rounds = values.quick ? '3' : '5', seconds = values.quick ? '0.6' : '1.2' } = values;
+  const given = { rounds, seconds };
+  return { ...values, rounds: numberOf(given, 'rounds', true), seconds: numberOf(given, 'seconds') };
 }
 
 /** @typedef {ReturnType<typeof readArguments>} Options */

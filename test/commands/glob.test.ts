@@ -1,23 +1,12 @@
 /** Patterns match what KEYS of a real node finds by them. */
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { matchesGlob } from '../../src/commands/glob.ts';
-import { type StockRedis, startStockRedis } from '../differential/stock-redis.ts';
-import { Wire } from '../differential/wire.ts';
+import { stockRedisOfFile } from '../differential/measure.ts';
 import { HANG_MS } from '../support/patience.ts';
 
 const seed = Number(process.env['RINGSIDE_SEED'] ?? Date.now() % 2 ** 31);
-let node: StockRedis;
-let wire: Wire;
-
-beforeAll(async () => {
-  node = await startStockRedis();
-  wire = await Wire.open(node);
-});
-afterAll(async () => {
-  wire.close();
-  await node.stop();
-});
+const stockRedis = stockRedisOfFile();
 
 const matches = (pattern: string, key: string): boolean => {
   const bytes = Buffer.from(`xx${key}yy`, 'latin1');
@@ -48,9 +37,9 @@ describe('any pattern and key', () => {
     const keyText = fc.string({ unit: letter, minLength: 1, maxLength: 6 });
     await fc.assert(
       fc.asyncProperty(text, keyText, async (pattern, key) => {
-        await wire.ask('FLUSHALL');
-        await wire.ask('SET', key, '1');
-        const found = (await wire.ask('KEYS', pattern)).toString('latin1').startsWith('*1');
+        await stockRedis().ask('FLUSHALL');
+        await stockRedis().ask('SET', key, '1');
+        const found = (await stockRedis().ask('KEYS', pattern)).toString('latin1').startsWith('*1');
         return matches(pattern, key) === found;
       }),
       { seed, numRuns: 1500 },

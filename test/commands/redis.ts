@@ -1,7 +1,9 @@
 /** A stock redis-server of the test's own on a free port, with a connection that answers errors as values. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
+import { HANG_MS } from '../support/patience.ts';
+import { freePorts } from '../support/ports.ts';
 import { argumentsOf, type Word } from './arguments-of.ts';
 
 export type Reply = Buffer | number | null | Error | Reply[];
@@ -19,20 +21,16 @@ export class RedisUnderTest {
   }
 
   static async start(): Promise<RedisUnderTest> {
-    const probe = createServer().listen(0, '127.0.0.1');
-    await once(probe, 'listening');
-    const { port } = probe.address() as AddressInfo;
-    probe.close();
-    await once(probe, 'close');
+    const port = await freePorts(1);
     const options = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
     const server = spawn('redis-server', options, { stdio: 'ignore' });
-    for (let tries = 0; ; tries += 1) {
+    for (const endMs = performance.now() + HANG_MS; ; ) {
       const socket = connect(port, '127.0.0.1');
       try {
         await once(socket, 'connect');
         return new RedisUnderTest(server, socket);
       } catch (error) {
-        if (tries === 250) throw error;
+        if (performance.now() > endMs) throw error;
         await new Promise(resolve => setTimeout(resolve, 20));
       }
     }

@@ -1,30 +1,19 @@
 /** Payloads of FUNCTION DUMP as a real node makes and takes them. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { libraryName, readPayload, writePayload } from '../../src/proxy/function-payload.ts';
 import { crc64 } from '../../src/resp/crc64.ts';
-import { type StockRedis, startStockRedis } from '../differential/stock-redis.ts';
-import { Wire } from '../differential/wire.ts';
+import { stockRedisOfFile } from '../differential/measure.ts';
 import { bodyOf } from './stand.ts';
 
-let node: StockRedis;
-let wire: Wire;
-
-beforeAll(async () => {
-  node = await startStockRedis();
-  wire = await Wire.open(node);
-});
-afterAll(async () => {
-  wire.close();
-  await node.stop();
-});
+const stockRedis = stockRedisOfFile();
 
 const library = (name: string, filler = ''): string =>
   `#!lua name=${name}\n${filler}redis.register_function('${name}_f', function() return '${name}' end)`;
 
 async function dumpOf(...libraries: string[]): Promise<Buffer> {
-  await wire.ask('FUNCTION', 'FLUSH');
-  for (const code of libraries) expect((await wire.ask('FUNCTION', 'LOAD', code))[0]).toBe(0x24);
-  return Buffer.from(bodyOf(await wire.ask('FUNCTION', 'DUMP')), 'latin1');
+  await stockRedis().ask('FUNCTION', 'FLUSH');
+  for (const code of libraries) expect((await stockRedis().ask('FUNCTION', 'LOAD', code))[0]).toBe(0x24);
+  return Buffer.from(bodyOf(await stockRedis().ask('FUNCTION', 'DUMP')), 'latin1');
 }
 
 function read(payload: Buffer) {
@@ -58,7 +47,7 @@ describe('a payload', () => {
       both.footer,
     );
     expect(kept).toEqual(await dumpOf(library('keep', `-- ${'y'.repeat(500)}\n`)));
-    expect((await wire.ask('FUNCTION', 'RESTORE', kept, 'FLUSH')).toString()).toBe('+OK\r\n');
+    expect((await stockRedis().ask('FUNCTION', 'RESTORE', kept, 'FLUSH')).toString()).toBe('+OK\r\n');
   });
 
   test('of nothing is none of libraries', async () => {
@@ -73,7 +62,7 @@ describe('a payload', () => {
       const changed = Buffer.from(payload);
       changed[i] = (changed[i] as number) ^ 1;
       expect(readPayload(changed)).toBe('damaged');
-      expect((await wire.ask('FUNCTION', 'RESTORE', changed)).toString()).toMatch(/^-ERR/);
+      expect((await stockRedis().ask('FUNCTION', 'RESTORE', changed)).toString()).toMatch(/^-ERR/);
     }
     for (const length of [0, 1, 9]) expect(readPayload(payload.subarray(0, length))).toBe('damaged');
   });
@@ -99,8 +88,10 @@ describe("a library's name", () => {
 
   test('is found wherever a real node finds it', async () => {
     for (const line of ['#!lua name="\\x72ingside_mark"', "#!lua name='ringside_mark'", '#!Lua Name=ringside_mark']) {
-      await wire.ask('FUNCTION', 'FLUSH');
-      const reply = bodyOf(await wire.ask('FUNCTION', 'LOAD', `${line}\nredis.register_function('f', function() end)`));
+      await stockRedis().ask('FUNCTION', 'FLUSH');
+      const reply = bodyOf(
+        await stockRedis().ask('FUNCTION', 'LOAD', `${line}\nredis.register_function('f', function() end)`),
+      );
       expect(reply).toBe('ringside_mark');
       expect(libraryName(Buffer.from(`${line}\n`)), line).toBe('ringside_mark');
     }

@@ -8,9 +8,9 @@ import { NodeCalls } from '../../src/supervisor/act.ts';
 import type { Call, Reply } from '../../src/supervisor/core/effect.ts';
 import { SupervisorIdentity } from '../../src/supervisor/identity.ts';
 import { supervisorUser } from '../../src/topology/credentials.ts';
-import { HANG_MS } from '../support/patience.ts';
+import { HANG_MS, until } from '../support/patience.ts';
 import { freePorts } from '../support/ports.ts';
-import { BareNode, until } from './bare-node.ts';
+import { BareNode } from './bare-node.ts';
 
 const access = { username: 'default', password: '', keepDefaultUser: false, tls: null };
 const identity = new SupervisorIdentity('0123456789abcdef0123456789abcdef', 'shop', access, 7);

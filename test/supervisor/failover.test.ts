@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Config } from '../../src/config/config.ts';
 import type { ShardStatus } from '../../src/supervisor/status.ts';
 import { ADMIN_USER, proxyUser, userPassword } from '../../src/topology/credentials.ts';
-import { until } from './bare-node.ts';
+import { until } from '../support/patience.ts';
 import { Stand } from './stand.ts';
 
 /**

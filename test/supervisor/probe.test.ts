@@ -4,8 +4,9 @@ import { systemClock } from '../../src/base/clock.ts';
 import type { Observation } from '../../src/supervisor/core/effect.ts';
 import type { NameAndPassword } from '../../src/supervisor/identity.ts';
 import { NodeProbe } from '../../src/supervisor/probe.ts';
+import { until } from '../support/patience.ts';
 import { freePorts } from '../support/ports.ts';
-import { BareNode, until } from './bare-node.ts';
+import { BareNode } from './bare-node.ts';
 
 const EVERY_MS = 40;
 const anyone: NameAndPassword = { username: 'default', password: '' };

@@ -9,8 +9,9 @@ import type { ClusterStatus } from '../../src/supervisor/status.ts';
 import { type RunningSupervisor, runSupervisor } from '../../src/supervisor/supervisor.ts';
 import { feedToken } from '../../src/topology/credentials.ts';
 import type { Topology } from '../../src/topology/snapshot.ts';
+import { until } from '../support/patience.ts';
 import { freePorts } from '../support/ports.ts';
-import { BareNode, until } from './bare-node.ts';
+import { BareNode } from './bare-node.ts';
 
 /**
  * Supervisors over bare nodes, in a directory that goes with the test: what most tests of the supervisor stand on.

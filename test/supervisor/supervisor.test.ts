@@ -5,8 +5,8 @@ import { Random } from '../../src/base/random.ts';
 import { TopologyFeed } from '../../src/topology/feed.ts';
 import type { Topology } from '../../src/topology/snapshot.ts';
 import { TestEtcd } from '../support/etcd.ts';
+import { until } from '../support/patience.ts';
 import { freePorts } from '../support/ports.ts';
-import { until } from './bare-node.ts';
 import { Stand } from './stand.ts';
 
 /**

@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Config } from '../../src/config/config.ts';
 import type { ClusterStatus } from '../../src/supervisor/status.ts';
-import { until } from '../supervisor/bare-node.ts';
 import { Stand } from '../supervisor/stand.ts';
 import { program } from '../support/cluster.ts';
 import { TestEtcd } from '../support/etcd.ts';
+import { until } from '../support/patience.ts';
 import { type Ended, runProgram } from '../support/run-program.ts';
 
 /**

@@ -21,7 +21,7 @@ import type { ClusterFile } from '../../src/local/cluster-file.ts';
 import { identify } from '../../src/local/process-identity.ts';
 import type { ClusterStatus } from '../../src/supervisor/status.ts';
 import { startCluster, startUp, type TestCluster } from '../support/cluster.ts';
-import { HANG_MS } from '../support/patience.ts';
+import { until } from '../support/patience.ts';
 import { freePorts } from '../support/ports.ts';
 
 const clusters: TestCluster[] = [];
@@ -42,16 +42,6 @@ function temporaryDirectory(): string {
   const directory = mkdtempSync(path.join(tmpdir(), 'ringside-up-'));
   directories.push(directory);
   return directory;
-}
-
-async function until<T>(read: () => T | Promise<T>, good: (value: T) => boolean, limitMs = HANG_MS): Promise<T> {
-  const endMs = performance.now() + limitMs;
-  for (;;) {
-    const value = await read();
-    if (good(value)) return value;
-    if (performance.now() > endMs) throw new Error(`still ${JSON.stringify(value)} after ${limitMs} ms`);
-    await new Promise(resolve => setTimeout(resolve, 5));
-  }
 }
 
 interface Login {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { answerOf, frame, RawClient } from './raw-client.ts';
+import { answerOf, answersOf, frame, RawClient } from './raw-client.ts';
 import { Node, Stand, sleep } from './stand.ts';
 
 let stand: Stand;
@@ -62,7 +62,7 @@ const FRAMES: [string, string | Buffer][] = [
 
 describe('malformed input gets the bytes that a stock Redis answers', () => {
   it.each(FRAMES)('%s', async (_name, bytes) => {
-    const [ours, theirs] = await Promise.all([answerOf(stand.port, bytes), answerOf(stock.port, bytes)]);
+    const [ours, theirs] = await answersOf(stand.port, stock.port, bytes);
     expect(ours).toEqual(theirs);
   });
 

@@ -80,12 +80,26 @@ export class RawClient {
   }
 }
 
-/** What a server answers to these bytes on a new connection, and whether it hangs up. */
-export async function answerOf(port: number, bytes: string | Buffer): Promise<{ text: string; closed: boolean }> {
+export interface Answer {
+  readonly text: string;
+  /** Whether the server has hung up. */
+  readonly closed: boolean;
+}
+
+/** What two servers answer to these bytes, each on a new connection: ours, and the stock one that is the measure. */
+export async function answersOf(ours: number, stock: number, bytes: string | Buffer): Promise<[Answer, Answer]> {
+  const right = await answerOf(stock, bytes);
+  return [await answerOf(ours, bytes, right), right];
+}
+
+/** What a server answers, which is at least as much as `right`, unless it never does. */
+export async function answerOf(port: number, bytes: string | Buffer, right: Answer | null = null): Promise<Answer> {
   const client = await RawClient.open(port);
   client.send(bytes);
+  const isEnough = (): boolean =>
+    right === null ? client.length > 0 : client.length >= right.text.length && (client.closed || !right.closed);
   // Some are never answered: whoever is silent for so long will stay so, also where the machine is busy.
-  await client.until(() => client.length > 0, SILENT_MS).catch(() => undefined);
+  await client.until(isEnough, right === null ? SILENT_MS : HANG_MS).catch(() => undefined);
   let before = -1;
   // Quiet for a while: whatever was to come has come.
   while (!client.closed && client.length !== before) {
@@ -97,7 +111,7 @@ export async function answerOf(port: number, bytes: string | Buffer): Promise<{ 
   return { text, closed };
 }
 
-const SILENT_MS = 1_500;
+const SILENT_MS = 2_000;
 const QUIET_MS = 120;
 
 /** The words of a command as Redis clients send them. */
