@@ -5,6 +5,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     exclude: ['test/system/**', 'node_modules/**'],
     testTimeout: 90_000,
+    hookTimeout: 90_000,
     // A poll ends what hangs; nothing here says how quickly things happen.
     expect: { poll: { timeout: 30_000 } },
     pool: 'forks',

@@ -1,9 +1,9 @@
 /**
  * One trial: clients write while a fault goes on, and afterwards everything that they were told must be true.
  */
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Random } from '../../../src/base/random.ts';
 import { HANG_MS } from '../../support/patience.ts';
+import { watchForStarvation } from '../../support/starvation.ts';
 import { type Contents, contentsOf, differences, together } from './copies.ts';
 import type { Fault } from './faults.ts';
 import type { Fleet } from './fleet.ts';
@@ -28,8 +28,6 @@ export function trialsOf(faults: readonly Fault[]): Fault[] {
 const AROUND_MS = 400;
 /** All copies are in sync again, by then at the latest, after everything runs and reaches everything. */
 const HEALED_MS = 2 * HANG_MS;
-/** A machine that lets this process wait for so long may do so with a node, which is then taken for hung with good reason. */
-const STARVED_MS = 300;
 /** What is not whole by then is judged as it is. */
 const SETTLED_MS = 10_000;
 
@@ -50,8 +48,8 @@ export async function trial(fleet: Fleet, fault: Fault, number: number): Promise
   registers.start(2 * fleet.proxies.length);
   const problems: string[] = [];
   const beganAtMs = Date.now();
-  const lag = monitorEventLoopDelay();
-  lag.enable();
+  const endWatch = watchForStarvation();
+  let isBusy = false;
   let healedMs = Number.NaN;
   try {
     await sleepFor(AROUND_MS);
@@ -63,13 +61,13 @@ export async function trial(fleet: Fleet, fault: Fault, number: number): Promise
     await sleepFor(AROUND_MS);
   } finally {
     await Promise.all([writers.stop(), registers.stop()]);
-    lag.disable();
+    isBusy = endWatch();
   }
   // What is judged is what there is once nothing changes any more, whole or not.
   await fleet.whole(SETTLED_MS).catch((error: Error) => problems.push(error.message));
   await registers.all('get');
   problems.push(...writers.ledger.strange, ...(await judgeCopies(fleet, writers)), ...registers.problems());
-  const isBusy = lag.max / 1e6 > STARVED_MS;
+  // A node that the machine has kept waiting is taken for hung with good reason.
   const starved = (isBusy ? fleet.toldSince(beganAtMs) : []).filter(
     ({ event, msg }) => event === 'failover' && /\bhung\b/.test(msg),
   );
