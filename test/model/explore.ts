@@ -5,67 +5,23 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 /**
- * Has spin walk through every state of the protocol's model (shard.pml), in sizes that are given, with one safeguard
- * taken out or with none.
+ * Has spin walk through every state of a model of the protocol, in sizes that are given, with one safeguard taken out or
+ * with none.
  *
- * The model is built once; sizes and the safeguard reach it by the environment.
+ * A model is built once; sizes and the safeguard reach it by the environment.
  */
 
-/** The sizes of a run, by the names that shard.pml reads; what is not named is nought, or the least that there can be. */
-export interface Sizes {
-  /** Nodes; `MEMBERS` of them are in sync replicas at the start. */
-  readonly NODES?: number;
-  readonly MEMBERS?: number;
-  readonly WRITES?: number;
-  readonly LEADERS?: number;
-  readonly PROXIES?: number;
-  /** So many of the proxies read instead of writing. */
-  readonly STRICT_READS?: number;
-  /** 1: the first leader begins with taking over. */
-  readonly FRESH?: number;
-  /** 1: only the first leader fails over, only later ones shrink and grow. */
-  readonly ROLES?: number;
-  /** 1: a primary held for lost may be a candidate itself. */
-  readonly PRIMARY_STANDS?: number;
-  /** 1: a leader that gave up a fail-over sees links anew, but does not clean nodes anew. */
-  readonly LAX?: number;
-  /** 1: proxies hear of old versions too. */
-  readonly LATE?: number;
-  /** 1: proxies resolve writes that a fail-over left undecided. */
-  readonly UNDECIDED?: number;
-  /** How often each may happen. */
-  readonly DEATHS?: number;
-  readonly RESTARTS?: number;
-  readonly BREAKS?: number;
-  readonly EMPTIED?: number;
-  readonly SHRINKS?: number;
-  readonly GROWS?: number;
-  readonly FAIL_OVERS?: number;
-  readonly SWITCH_OVERS?: number;
+/** Of one model. */
+export interface ModelFiles<Sizes> {
+  /** What spin reads; it includes the others. */
+  readonly main: string;
+  /** Where the safeguards and goals have their numbers. */
+  readonly safeguards: string;
+  /** What a size is when a run does not name it: nought, or the least that there can be. */
+  readonly least: Required<Sizes>;
+  /** The lines that tell what happens, among those that a trail is replayed with. */
+  readonly story: RegExp;
 }
-
-const LEAST: Required<Sizes> = {
-  NODES: 3,
-  MEMBERS: 2,
-  WRITES: 1,
-  LEADERS: 1,
-  PROXIES: 1,
-  STRICT_READS: 0,
-  FRESH: 0,
-  ROLES: 0,
-  PRIMARY_STANDS: 0,
-  LAX: 0,
-  LATE: 0,
-  UNDECIDED: 0,
-  DEATHS: 0,
-  RESTARTS: 0,
-  BREAKS: 0,
-  EMPTIED: 0,
-  SHRINKS: 0,
-  GROWS: 0,
-  FAIL_OVERS: 0,
-  SWITCH_OVERS: 0,
-};
 
 /** What a run found. */
 export interface Outcome {
@@ -94,12 +50,19 @@ const run = promisify(execFile);
 let free = Math.min(2, availableParallelism());
 const waiting: (() => void)[] = [];
 
-export class Model {
+export class Model<Sizes extends object> {
+  readonly #files: ModelFiles<Sizes>;
   readonly #directory: string;
   readonly #numbers: ReadonlyMap<string, string>;
   readonly #limits: readonly string[];
 
-  private constructor(directory: string, numbers: ReadonlyMap<string, string>, limits: readonly string[]) {
+  private constructor(
+    files: ModelFiles<Sizes>,
+    directory: string,
+    numbers: ReadonlyMap<string, string>,
+    limits: readonly string[],
+  ) {
+    this.#files = files;
     this.#directory = directory;
     this.#numbers = numbers;
     this.#limits = limits;
@@ -109,17 +72,18 @@ export class Model {
    * Builds the checker. With `bitstate` it remembers a state by three bits: for what memory cannot hold; it may then
    * miss states, and so proves less.
    */
-  static async build({ bitstate = false } = {}): Promise<Model> {
+  static async build<Sizes extends object>(files: ModelFiles<Sizes>, { bitstate = false } = {}): Promise<Model<Sizes>> {
     const directory = mkdtempSync(join(tmpdir(), 'ringside-model-'));
     for (const file of readdirSync(import.meta.dirname)) {
       if (file.endsWith('.pml')) copyFileSync(join(import.meta.dirname, file), join(directory, file));
     }
-    const { stdout } = await run('spin', ['-a', '-o3', 'shard.pml'], { cwd: directory });
-    if (/error/i.test(stdout)) throw new Error(`spin cannot read test/model/shard.pml:\n${stdout}`);
+    const { stdout } = await run('spin', ['-a', '-o3', files.main], { cwd: directory });
+    if (/error/i.test(stdout)) throw new Error(`spin cannot read test/model/${files.main}:\n${stdout}`);
     const memory = bitstate ? ['-DBITSTATE'] : ['-DCOLLAPSE', `-DMEMLIM=${MEMORY_MB}`];
     await run('gcc', ['-O2', '-w', '-DSAFETY', ...memory, '-o', 'pan', 'pan.c'], { cwd: directory });
-    const names = readFileSync(join(directory, 'safeguards.pml'), 'utf8').matchAll(/^#define (\w+) (\d+)/gm);
+    const names = readFileSync(join(directory, files.safeguards), 'utf8').matchAll(/^#define (\w+) (\d+)/gm);
     return new Model(
+      files,
       directory,
       new Map([...names].map(([, name, number]) => [name ?? '', number ?? ''])),
       bitstate ? BITSTATE : [],
@@ -137,8 +101,8 @@ export class Model {
    */
   async explore(without: string | null, sizes: Sizes, { shortest = false } = {}): Promise<Outcome> {
     const number = without === null ? '0' : this.#numbers.get(without);
-    if (number === undefined) throw new Error(`safeguards.pml knows no ${without}`);
-    const environment = Object.entries({ ...LEAST, ...sizes }).map(([name, size]) => [name, String(size)]);
+    if (number === undefined) throw new Error(`${this.#files.safeguards} knows no ${without}`);
+    const environment = Object.entries({ ...this.#files.least, ...sizes }).map(([name, size]) => [name, String(size)]);
     const env = { ...process.env, ...Object.fromEntries(environment), WITHOUT: number };
     if (free === 0) await new Promise<void>(resolve => waiting.push(resolve));
     else free -= 1;
@@ -147,7 +111,7 @@ export class Model {
       const pan = join(this.#directory, 'pan');
       const text = await output(pan, [`-m${LONGEST_WAY}`, ...this.#limits, ...(shortest ? ['-i'] : [])], { cwd, env });
       const violation = /^pan:1: (.*) \(at depth/m.exec(text)?.[1] ?? null;
-      const story = violation === null ? [] : await this.#story(join(cwd, 'shard.pml.trail'), { cwd, env });
+      const story = violation === null ? [] : await this.#story(join(cwd, `${this.#files.main}.trail`), { cwd, env });
       return { ...figures(text), violation, story };
     } finally {
       rmSync(cwd, { recursive: true, force: true });
@@ -159,7 +123,7 @@ export class Model {
 
   async #story(trail: string, options: { cwd: string; env: NodeJS.ProcessEnv }): Promise<string[]> {
     const text = await output(join(this.#directory, 'pan'), ['-r', '-n', trail], options);
-    return text.split('\n').filter(line => /^(leader|node|proxy|the link)/.test(line));
+    return text.split('\n').filter(line => this.#files.story.test(line));
   }
 
   /** Removes what was built. */

@@ -1,25 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Model, type Outcome, type Sizes } from './explore.ts';
+import { Model } from './explore.ts';
+import { expectFound, expectSafe, MINUTES, MODE, type Row, text } from './rows.ts';
+import { SHARD, type ShardSizes as Sizes } from './shard-sizes.ts';
 
 /**
  * The protocol's model, explored: with every safeguard no order of steps loses an acknowledged write; without any one of
  * them some order does, in the same sizes. So each word of the rules is there for a reason that can be shown.
- *
- *   RINGSIDE_MODEL=full    also the large sizes: minutes, up to 4 GB
- *   RINGSIDE_MODEL=story   prints for each safeguard the shortest way in which its absence shows (pick one by -t NAME)
  */
-const MODE = process.env['RINGSIDE_MODEL'] ?? 'short';
-const MINUTES = 60_000;
-
-interface Row {
-  readonly name: string;
-  /** What is left out, or reached. */
-  readonly what: string;
-  readonly sizes: Sizes;
-  /** With every safeguard these sizes take too long for the short form. */
-  readonly isLarge?: true;
-}
-
 const ONE_FAIL_OVER: Sizes = { FAIL_OVERS: 1 };
 const REGROW: Sizes = { SHRINKS: 1, GROWS: 1 };
 const REGROW_WITH_BREAK: Sizes = { SHRINKS: 1, GROWS: 1, BREAKS: 1 };
@@ -30,7 +17,7 @@ const FOUR_NODES: Sizes = { FAIL_OVERS: 1, NODES: 4, MEMBERS: 3, BREAKS: 1 };
 const NEW_LEADERS: Sizes = { FAIL_OVERS: 1, LEADERS: 2, FRESH: 1 };
 const GIVEN_UP: Sizes = { FAIL_OVERS: 1, SHRINKS: 1, GROWS: 1 };
 
-const SAFEGUARDS: readonly Row[] = [
+const SAFEGUARDS: readonly Row<Sizes>[] = [
   { name: 'R0_FOREIGN', what: 'nobody else replicates', sizes: ONE_FAIL_OVER },
   { name: 'R0_SAVED', what: 'users are never saved', sizes: { DEATHS: 1, RESTARTS: 1 } },
   { name: 'R1_WORD', what: 'the word before WAIT', sizes: ONE_FAIL_OVER },
@@ -81,7 +68,7 @@ const SAFEGUARDS: readonly Row[] = [
 ];
 
 /** Nobody should prove a shard in which nothing happens: what these runs must reach. */
-const GOALS: readonly Row[] = [
+const GOALS: readonly Row<Sizes>[] = [
   { name: 'GOAL_REGROWN', what: 'a write is confirmed after a copy joined again', sizes: { ...REGROW, WRITES: 2 } },
   { name: 'GOAL_MOVED', what: 'a write is confirmed by a new primary', sizes: ONE_FAIL_OVER },
   { name: 'GOAL_AGAIN', what: 'what did not survive is sent again and confirmed', sizes: UNDECIDED },
@@ -142,54 +129,24 @@ const LARGEST: readonly Sizes[] = [
   },
 ];
 
-function text(sizes: Sizes): string {
-  return Object.entries(sizes)
-    .map(([name, size]) => `${name}=${size}`)
-    .join(' ');
-}
-
-/** One line about a run, in the test's output. */
-function tell(title: string, { states, depth, seconds, memoryMb, complete }: Outcome): void {
-  const reach = complete ? 'all states' : 'not all states';
-  process.stdout.write(
-    `  model ${title}: ${states} states (${reach}), depth ${depth}, ${seconds} s, ${Math.round(memoryMb)} MB\n`,
-  );
-}
-
-let model: Model;
+let model: Model<Sizes>;
 beforeAll(async () => {
-  model = await Model.build();
+  model = await Model.build(SHARD);
 }, 10 * MINUTES);
 afterAll(() => model.dispose());
-
-/** With nothing taken out: every state visited, none of them bad. */
-async function expectSafe(sizes: Sizes): Promise<void> {
-  const outcome = await model.explore(null, sizes);
-  tell(text(sizes), outcome);
-  expect({ violation: outcome.violation, story: outcome.story }).toEqual({ violation: null, story: [] });
-  expect(outcome.complete).toBe(true);
-}
-
-/** With `name` taken out, or as a goal: a way is found. */
-async function expectFound({ name, what, sizes }: Row): Promise<Outcome> {
-  const outcome = await model.explore(name, sizes, { shortest: MODE === 'story' });
-  if (MODE === 'story') process.stdout.write(`\n${name} (${what}) [${text(sizes)}]\n  ${outcome.story.join('\n  ')}\n`);
-  expect(outcome.violation, `nothing happens without ${name} in ${text(sizes)}`).not.toBeNull();
-  return outcome;
-}
 
 describe.skipIf(MODE === 'story')('with every safeguard', { concurrent: true }, () => {
   const sizes = new Map(
     [...SAFEGUARDS.filter(row => !row.isLarge).map(row => row.sizes), ...WHOLE].map(each => [text(each), each]),
   );
-  test.each([...sizes])('nothing is lost: %s', async (_, each) => expectSafe(each), 10 * MINUTES);
+  test.each([...sizes])('nothing is lost: %s', async (_, each) => expectSafe(model, each), 10 * MINUTES);
 });
 
 describe('without', { concurrent: true }, () => {
   test.each(SAFEGUARDS)(
     '$name ($what) a write is lost',
     async row => {
-      const { violation } = await expectFound(row);
+      const { violation } = await expectFound(model, row);
       expect(violation).toMatch(/^assertion violated/);
     },
     10 * MINUTES,
@@ -204,7 +161,7 @@ describe('the model reaches', { concurrent: true }, () => {
   test.each(GOALS)(
     '$name: $what',
     async row => {
-      const { violation } = await expectFound(row);
+      const { violation } = await expectFound(model, row);
       // The goal's own assertion, not one of the invariants: those name no safeguard in spin's words.
       expect(violation).toContain('without==');
     },
@@ -217,18 +174,16 @@ if (MODE === 'full')
   describe('in large sizes', () => {
     test.each(LARGE.map(sizes => [text(sizes), sizes] as const))(
       'nothing is lost: %s',
-      async (_, sizes) => expectSafe(sizes),
+      async (_, sizes) => expectSafe(model, sizes),
       60 * MINUTES,
     );
 
     test.each(LARGEST.map(sizes => [text(sizes), sizes] as const))(
       'no loss is found: %s',
       async (_, sizes) => {
-        const bitstate = await Model.build({ bitstate: true });
+        const bitstate = await Model.build(SHARD, { bitstate: true });
         try {
-          const outcome = await bitstate.explore(null, sizes);
-          tell(text(sizes), outcome);
-          expect({ violation: outcome.violation, story: outcome.story }).toEqual({ violation: null, story: [] });
+          await expectSafe(bitstate, sizes, { isWhole: false });
         } finally {
           bitstate.dispose();
         }
