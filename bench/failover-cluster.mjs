@@ -1,13 +1,14 @@
 /**
- * The cluster of the failover benchmark: one shard of three nodes, a supervisor and a proxy, each a process that can be
- * killed, frozen and started again, empty. Nothing restarts by itself.
+ * The cluster of the failover and resharding benchmarks: shards of some nodes each, a supervisor and a proxy, each a
+ * process that can be killed, frozen and started again, empty. Nothing restarts by itself.
  */
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { Redis } from 'ioredis';
 import { freePort, processTree, UsageError } from './harness.mjs';
 
@@ -25,8 +26,9 @@ process.once('exit', () => {
 /**
  * @typedef {import('./hosts.mjs').Host} Host
  * @typedef {{ id: string, host: Host, port: number, dir: string, child: import('node:child_process').ChildProcess | null }} Node
- * @typedef {{ dist: string, hosts?: readonly Host[], settings?: Record<string, unknown>, nodeArgs?: string[] }} Options
- * @typedef {{ name: string, epoch: number, primary: string, inSync: string[], joining: string | null }} Shard
+ * @typedef {{ dist: string, hosts?: readonly Host[], settings?: Record<string, unknown>, nodeArgs?: string[],
+ *   shards?: number, copies?: number, spares?: number }} Options   one shard of three copies by default, no spare
+ * @typedef {{ name: string, weight: number, epoch: number, primary: string, inSync: string[], joining: string | null }} Shard
  */
 
 /** @type {Host} */
@@ -63,8 +65,9 @@ export class Cluster {
   }
 
   async #start() {
-    const hosts = this.#options.hosts ?? [loopback];
-    for (let i = 0; i < 3; i += 1) {
+    const { hosts = [loopback], shards = 1, spares = 0 } = this.#options;
+    const copies = this.copies;
+    for (let i = 0; i < shards * copies + spares; i += 1) {
       const dir = join(this.directory, `n${i + 1}`);
       mkdirSync(dir);
       const host = /** @type {Host} */ (hosts[i % hosts.length]);
@@ -77,17 +80,18 @@ export class Cluster {
       cluster,
       secret,
       nodes: this.nodes.map(({ id, host, port }) => ({ id, address: `${host.address}:${port}`, zone: id })),
-      shards: [{ name: 's1', nodes: this.nodes.map(({ id }) => id) }],
+      shards: Array.from({ length: shards }, (_, i) => ({
+        name: `s${i + 1}`,
+        nodes: this.nodes.slice(i * copies, (i + 1) * copies).map(({ id }) => id),
+      })),
       proxy: { listen: [`127.0.0.1:${this.port}`], admin: `127.0.0.1:${this.#adminPort}`, hold: '10s', ...proxy },
       supervisor: { listen: `127.0.0.1:${this.#supervisorPort}`, store: { file: './store' } },
       ...settings,
     };
-    const file = join(this.directory, 'ringside.yaml');
     // JSON is YAML.
-    writeFileSync(file, JSON.stringify(document));
-    const main = join(this.#options.dist, 'main.js');
+    writeFileSync(this.#file, JSON.stringify(document));
     for (const role of ['supervisor', 'proxy'])
-      this.#roles.push(this.#spawn(role, loopback, process.execPath, [main, role, '--config', file]));
+      this.#roles.push(this.#spawn(role, loopback, process.execPath, [this.#main, role, '--config', this.#file]));
     await this.whole(30_000);
     await eventually('the proxy is ready', 15_000, async () => (await this.#get(this.#adminPort, '/readyz')) !== null);
   }
@@ -122,23 +126,60 @@ export class Cluster {
     return found;
   }
 
-  /** @returns {Promise<Shard>} */
-  async shard() {
-    const topology = await this.#get(this.#supervisorPort, '/v1/topology');
-    if (topology === null) throw new Error('the supervisor does not answer');
-    return JSON.parse(topology).shards[0];
+  /** Nodes of a shard, the primary included. */
+  get copies() {
+    return this.#options.copies ?? 3;
   }
 
-  /** Waits until the shard has all copies in sync; milliseconds that it took. @param {number} limitMs */
+  get #file() {
+    return join(this.directory, 'ringside.yaml');
+  }
+
+  get #main() {
+    return join(this.#options.dist, 'main.js');
+  }
+
+  /** @returns {Promise<{ ring: any, move: unknown, shards: Shard[] }>} */
+  async topology() {
+    return this.#ask('/v1/topology');
+  }
+
+  /** What the supervisor tells of everything. @returns {Promise<any>} */
+  async status() {
+    return this.#ask('/v1/status');
+  }
+
+  /** Of the first shard. @returns {Promise<Shard>} */
+  async shard() {
+    const [first] = (await this.topology()).shards;
+    return /** @type {Shard} */ (first);
+  }
+
+  /** Waits until every shard has all copies in sync; milliseconds that it took. @param {number} limitMs */
   async whole(limitMs = 60_000) {
     const beganAt = performance.now();
     await eventually('all copies are in sync', limitMs, async () => {
-      const shard = await this.shard().catch(() => null);
-      if (shard === null || shard.inSync.length !== this.nodes.length - 1 || shard.joining !== null) return false;
-      const ids = await Promise.all([shard.primary, ...shard.inSync].map(id => this.#isMember(id).catch(() => false)));
+      const shards = (await this.topology().catch(() => null))?.shards ?? [];
+      const lacking = shards.some(({ inSync, joining }) => inSync.length !== this.copies - 1 || joining !== null);
+      if (shards.length === 0 || lacking) return false;
+      const members = shards.flatMap(({ primary, inSync }) => [primary, ...inSync]);
+      const ids = await Promise.all(members.map(id => this.#isMember(id).catch(() => false)));
       return ids.every(Boolean);
     });
     return performance.now() - beganAt;
+  }
+
+  /** A command of the program with this cluster's settings; what it prints. @param {string[]} words */
+  async command(...words) {
+    const args = [this.#main, ...words, '--config', this.#file];
+    return (await promisify(execFile)(process.execPath, args, { timeout: 120_000 })).stdout;
+  }
+
+  /** @param {string} path */
+  async #ask(path) {
+    const text = await this.#get(this.#supervisorPort, path);
+    if (text === null) throw new Error('the supervisor does not answer');
+    return JSON.parse(text);
   }
 
   /** Whether the process that runs there is the one that the topology means. @param {string} id */
