@@ -51,26 +51,53 @@ export async function askSupervisors(source: ClusterSource, path: string): Promi
  * Throws `CommandFailure`: for a wrong order at once, for one that cannot be carried out now after all were asked.
  */
 export async function orderSupervisors(source: ClusterSource, path: string, body: unknown): Promise<string> {
-  const problems: string[] = [];
-  for (const url of source.urls) {
-    try {
-      return await postOrder(url + path, source.token, body);
-    } catch (error) {
-      if (error instanceof CommandFailure) throw error;
-      problems.push(`${url}: ${reason(error)}`);
-    }
-  }
-  throw new CommandFailure(`no supervisor takes the order (${problems.join('; ')})`, NOT_NOW);
+  const answer = (await askLeader(source, path, body, { answerMs: ANSWER_LIMIT_MS, patienceMs: 0 })) as {
+    text?: string;
+  };
+  return answer.text ?? 'accepted';
 }
 
-/** Throws `CommandFailure` when asking another supervisor would not help. */
-async function postOrder(url: string, token: string | null, body: unknown): Promise<string> {
+export interface Patience {
+  /** How long a supervisor may take for its answer. */
+  readonly answerMs: number;
+  /** For so long nobody may lead, as between two terms; then it has failed. */
+  readonly patienceMs: number;
+}
+
+/** As `orderSupervisors`; resolves to all of the leader's answer. */
+export async function askLeader(
+  source: ClusterSource,
+  path: string,
+  body: unknown,
+  { answerMs, patienceMs }: Patience,
+): Promise<unknown> {
+  const endMs = performance.now() + patienceMs;
+  for (;;) {
+    const problems: string[] = [];
+    for (const url of source.urls) {
+      try {
+        return await postOrder(url + path, source.token, body, answerMs);
+      } catch (error) {
+        if (error instanceof CommandFailure) throw error;
+        problems.push(`${url}: ${reason(error, answerMs)}`);
+      }
+    }
+    if (performance.now() >= endMs)
+      throw new CommandFailure(`no supervisor takes the order (${problems.join('; ')})`, NOT_NOW);
+    await new Promise(resolve => setTimeout(resolve, ASK_AGAIN_MS));
+  }
+}
+
+const ASK_AGAIN_MS = 200;
+
+/** Throws `CommandFailure` when asking another supervisor, or asking again, would not help. */
+async function postOrder(url: string, token: string | null, body: unknown, answerMs: number): Promise<unknown> {
   const headers: Record<string, string> = { 'content-type': 'application/json' };
   if (token !== null) headers['authorization'] = `Bearer ${token}`;
   let response: Response;
   let at = url;
   for (let hops = 0; ; hops += 1) {
-    const limit = AbortSignal.timeout(ANSWER_LIMIT_MS);
+    const limit = AbortSignal.timeout(answerMs);
     response = await fetch(at, {
       method: 'POST',
       headers,
@@ -83,8 +110,8 @@ async function postOrder(url: string, token: string | null, body: unknown): Prom
     // By hand: the client would leave the token out on its way to another address.
     at = new URL(location, at).href;
   }
-  const answer = (await response.json().catch(() => ({}))) as { text?: string; error?: string };
-  if (response.ok) return answer.text ?? 'accepted';
+  const answer = (await response.json().catch(() => ({}))) as { error?: string };
+  if (response.ok) return answer;
   const said = answer.error ?? `it answered ${response.status}`;
   if (response.status === 401) {
     throw new CommandFailure('an order needs the token of the cluster: give --config FILE with its secret', USAGE);
@@ -102,9 +129,9 @@ async function getJson(url: string, token: string | null): Promise<unknown> {
   return response.json();
 }
 
-function reason(error: unknown): string {
+function reason(error: unknown, answerMs: number = ANSWER_LIMIT_MS): string {
   const { name, message, cause } = error as Error;
-  if (name === 'TimeoutError') return `no answer within ${ANSWER_LIMIT_MS / 1000} s`;
+  if (name === 'TimeoutError') return `no answer within ${answerMs / 1000} s`;
   if (name === 'SyntaxError') return 'its answer is not JSON';
   const code = (cause as NodeJS.ErrnoException | undefined)?.code;
   return code === 'ECONNREFUSED' ? 'connection refused' : (code ?? message);

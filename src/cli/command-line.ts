@@ -6,6 +6,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { ringsideVersion } from '../telemetry/version.ts';
 import { tellFailure, USAGE } from './failure.ts';
+import type { Wish } from './proposals.ts';
 import { DEFAULT_FILE } from './proxy-arguments.ts';
 
 /** Runs one command; gives the exit status. */
@@ -43,6 +44,10 @@ export function createProgram(ended: (status: number) => void): Command {
   addEvents(program, ended);
   addSwitchover(program, ended);
   addRecover(program, ended);
+  addNode(program, ended);
+  addPlan(program, ended);
+  addApply(program, ended);
+  addMove(program, ended);
   addWhere(program, ended);
   addImport(program, ended);
   return program;
@@ -170,6 +175,177 @@ function addRecover(program: Command, ended: (status: number) => void): void {
     });
 }
 
+function addPlan(program: Command, ended: (status: number) => void): void {
+  const run = async (wish: Wish, options: { config: string; json?: boolean }): Promise<void> => {
+    const { plan } = await import('./plan.ts');
+    ended(await plan(wish, options));
+  };
+  const plan = program
+    .command('plan')
+    .description('Show what another settings file, or a change of shards, would move; nothing is done.')
+    .argument('[file]', 'a settings file as it should be (default: that of --config)')
+    .addHelpText(
+      'after',
+      example('ringside plan add-shard s4', 'on spares that are free; then: ringside apply add-shard s4'),
+    );
+  addWishes(plan, command => command.option('--json', 'print JSON'), run);
+}
+
+function addApply(program: Command, ended: (status: number) => void): void {
+  const run = async (wish: Wish, options: { config: string }): Promise<void> => {
+    const { apply } = await import('./plan.ts');
+    ended(await apply(wish, options));
+  };
+  const apply = program
+    .command('apply')
+    .description('Begin what `ringside plan` shows: keys move while clients are served.')
+    .argument('[file]', 'a settings file as it should be (default: that of --config)')
+    .addHelpText('after', example('ringside apply remove-shard s4 --yes --wait', 'its keys go to the others first'));
+  const withOptions = (command: Command): Command =>
+    command
+      .option('-y, --yes', 'without being asked')
+      .option(
+        '--allow-stalls',
+        'also keys so large that they hold their shard up for longer than supervisor.move.stall',
+      )
+      .option('--save', 'write a change that was not made in the settings file into it')
+      .option('--wait', 'end only when it is done; with progress');
+  addWishes(apply, withOptions, run);
+}
+
+/** A file, or one of the changes that need none. */
+function addWishes<T extends { config: string }>(
+  parent: Command,
+  withOptions: (command: Command) => Command,
+  run: (wish: Wish, options: T) => Promise<void>,
+): void {
+  withOptions(parent.addOption(configFile())).action(async (file: string | undefined, options: T) => {
+    await run({ kind: 'file', file: file ?? null }, options);
+  });
+  const add = (usage: string, description: string): Command =>
+    withOptions(parent.command(usage).description(description).addOption(configFile()));
+  add('add-shard <name>', 'a shard more, to which a part of the keys of each other one goes')
+    .option('--nodes <ids>', 'its nodes, as in n10,n11,n12 (default: spares that are free)')
+    .addOption(whole('--copies <count>', 'how many, where no nodes are named (default: as the other shards)'))
+    .addOption(weight('--weight <number>', 'its share of the keys, in relation to the others').default(1))
+    .action(
+      async (name: string, options: T & { nodes?: string; copies?: number; weight: number }, command: Command) => {
+        const nodes = options.nodes?.split(',').filter(id => id !== '') ?? null;
+        const wish = {
+          kind: 'add-shard',
+          name,
+          nodes,
+          copies: options.copies ?? null,
+          weight: options.weight,
+        } as const;
+        await run(wish, command.optsWithGlobals());
+      },
+    );
+  add('remove-shard <name>', 'a shard less: its keys go to the others, its nodes become spares').action(
+    async (name: string, _options: T, command: Command) => {
+      await run({ kind: 'remove-shard', name }, command.optsWithGlobals());
+    },
+  );
+  add('weight <shard> <weight>', 'another share of the keys for a shard').action(
+    async (name: string, text: string, _options: T, command: Command) => {
+      await run({ kind: 'weight', name, weight: readWeight(text) }, command.optsWithGlobals());
+    },
+  );
+}
+
+function addMove(program: Command, ended: (status: number) => void): void {
+  const move = program
+    .command('move')
+    .description('Show how far keys have been moved; pause, resume, throttle or abort it.')
+    .addOption(configFileOrUrl())
+    .option('--json', 'print JSON')
+    .option('--watch', 'print it again and again, until Ctrl-C')
+    .option('--wait', 'end only when it is done; with progress')
+    .addHelpText('after', example('ringside move throttle 5000', 'keys a second at most; off: as the settings say'))
+    .action(async options => {
+      const { moveStatus } = await import('./move.ts');
+      ended(await moveStatus(options));
+    });
+  const order = (what: 'pause' | 'resume' | 'abort' | 'throttle', limit: string | undefined, command: Command) =>
+    import('./move.ts').then(async ({ moveOrder }) => {
+      const options = command.optsWithGlobals<{ config: string; allowStalls?: boolean }>();
+      ended(await moveOrder(what, { ...options, ...(limit === undefined ? {} : { limit }) }));
+    });
+  const add = (usage: string, description: string): Command =>
+    move.command(usage).description(description).addOption(configFile());
+  add('status', 'the same as without a word').action((_options, command: Command) =>
+    import('./move.ts').then(async ({ moveStatus }) => ended(await moveStatus(command.optsWithGlobals()))),
+  );
+  add('pause', 'stand still; what was moved stays where it is, clients are served').action(
+    (_options, command: Command) => order('pause', undefined, command),
+  );
+  add('resume', 'go on')
+    .option('--allow-stalls', 'also with keys that hold their shard up for longer than supervisor.move.stall')
+    .action((_options, command: Command) => order('resume', undefined, command));
+  add('throttle <limit>', 'at most so many keys a second; off: as the settings say').action(
+    (limit: string, _options, command: Command) => order('throttle', limit, command),
+  );
+  add('abort', 'move back what was moved').action((_options, command: Command) => order('abort', undefined, command));
+}
+
+function addNode(program: Command, ended: (status: number) => void): void {
+  const node = program
+    .command('node')
+    .description('Free a node so that it may be stopped, move its copy elsewhere, or add nodes on this machine.')
+    .addHelpText('after', example('ringside node drain n4', 'then the process of n4 may be stopped'));
+  node
+    .command('add')
+    .description('Start further redis-servers for a cluster that `ringside up` runs on this machine, as spares.')
+    .argument('<count>', 'how many')
+    .addOption(configFile())
+    .addHelpText('after', example('ringside node add 3', 'then: ringside plan add-shard s4'))
+    .action(async (count, options) => {
+      const { addNodes } = await import('./node-add.ts');
+      ended(await addNodes(count, options));
+    });
+  node
+    .command('drain')
+    .description(
+      'Have another node take over its copy, without an error for any client; waits until it may be stopped.',
+    )
+    .argument('<node>', 'the node to be freed')
+    .option('--to <node>', 'the spare that takes its place (default: whichever suits the zones best)')
+    .option('--zone <zone>', 'a spare of this zone takes its place')
+    .option('--no-wait', 'return as soon as the order was taken; ringside status shows how far it is')
+    .addOption(configFile())
+    .addHelpText('after', example('ringside node drain c', 'before the machine of node c is taken down'))
+    .action(async (id, options) => {
+      const { drainNode } = await import('./node.ts');
+      ended(await drainNode(id, { to: options.to ?? null, zone: options.zone ?? null }, options));
+    });
+  node
+    .command('undrain')
+    .description('Take that back: the node stays where it is, and may be given a copy again.')
+    .argument('<node>', 'the node')
+    .addOption(configFile())
+    .addHelpText('after', example('ringside node undrain c', 'its machine is back'))
+    .action(async (id, options) => {
+      const { undrainNode } = await import('./node.ts');
+      ended(await undrainNode(id, options));
+    });
+  node
+    .command('replace')
+    .description('Have a named node, or one in a named zone, take over its copy; then it may be stopped.')
+    .argument('<node>', 'the node to be replaced')
+    .option('--with <node>', 'the spare that takes its place')
+    .option('--zone <zone>', 'a spare of this zone takes its place')
+    .option('--no-wait', 'return as soon as the order was taken')
+    .addOption(configFile())
+    .addHelpText(
+      'after',
+      example('ringside node replace c --with d', 'd is among nodes in the settings, and in no shard'),
+    )
+    .action(async (id, options) => {
+      const { replaceNode } = await import('./node.ts');
+      ended(await replaceNode(id, options));
+    });
+}
+
 function addWhere(program: Command, ended: (status: number) => void): void {
   program
     .command('where')
@@ -197,6 +373,17 @@ function addImport(program: Command, ended: (status: number) => void): void {
       const { importFile } = await import('./import.ts');
       ended(await importFile(file, options));
     });
+}
+
+/** A share of the ring. */
+function weight(flags: string, description: string): Option {
+  return new Option(flags, description).argParser(readWeight);
+}
+
+function readWeight(text: string): number {
+  const value = Number(text);
+  if (/^\d+(\.\d+)?$/.test(text) && value > 0 && value <= 1_000_000) return value;
+  throw new InvalidArgumentError('Expected a number above 0, at most 1000000.');
 }
 
 function configFile(): Option {

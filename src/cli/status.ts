@@ -3,9 +3,11 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClusterStatus, NodeStatus, RebuildStatus, ShardStatus } from '../supervisor/status.ts';
+import { bytesText } from './amounts.ts';
 import { askSupervisors, type ClusterSource, clusterSource } from './cluster-source.ts';
 import { columns } from './columns.ts';
 import { tellFailure } from './failure.ts';
+import { moveText } from './move.ts';
 
 const WATCH_EVERY_MS = 1000;
 const CLEAR_SCREEN = '\x1b[H\x1b[2J';
@@ -58,9 +60,15 @@ export function statusText(cluster: ClusterStatus, url: string): string {
     });
   }
   for (const node of cluster.spares) {
-    rows.push(['-', '', node.id, node.role, upOrDown(cluster, node), '', node.address, node.zone]);
+    const word = `${upOrDown(cluster, node)}${node.draining ? ', free' : ''}`;
+    rows.push(['-', '', node.id, node.role, word, '', node.address, node.zone]);
   }
-  const parts = [cluster.shards.flatMap(doing), cluster.shards.flatMap(changes), troubles(cluster)];
+  const parts = [
+    cluster.move === null ? [] : [moveText(cluster.move).trimEnd()],
+    [...cluster.shards.flatMap(doing), ...drains(cluster)],
+    cluster.shards.flatMap(changes),
+    troubles(cluster),
+  ];
   const below = parts.filter(lines => lines.length > 0).map(lines => `\n${lines.join('\n')}\n`);
   return head + columns(rows) + below.join('');
 }
@@ -72,6 +80,10 @@ function role(shard: ShardStatus, node: NodeStatus): string {
 }
 
 function state(cluster: ClusterStatus, shard: ShardStatus, node: NodeStatus): string {
+  return node.draining ? `${ofMember(cluster, shard, node)}, draining` : ofMember(cluster, shard, node);
+}
+
+function ofMember(cluster: ClusterStatus, shard: ShardStatus, node: NodeStatus): string {
   if (cluster.changesRoles && !node.up) return 'DOWN';
   if (node.id === shard.primary) return upOrDown(cluster, node);
   if (node.id === shard.joining) return 'joining';
@@ -88,7 +100,7 @@ function upOrDown(cluster: ClusterStatus, node: NodeStatus): string {
 function lag(node: NodeStatus): string {
   if (node.role !== 'replica') return '';
   if (node.lagBytes === null) return '?';
-  return node.lagBytes === 0 ? '0 B' : `${bytes(node.lagBytes)}, ${node.lagSeconds ?? '?'} s`;
+  return node.lagBytes === 0 ? '0 B' : `${bytesText(node.lagBytes)}, ${node.lagSeconds ?? '?'} s`;
 }
 
 /** A line for each shard that is not simply healthy. */
@@ -105,11 +117,23 @@ function doing(shard: ShardStatus): string[] {
   return lines;
 }
 
+/** How far each node has come that a person wants free. */
+function drains(cluster: ClusterStatus): string[] {
+  return allNodes(cluster).flatMap(({ id, drain }) => {
+    if (drain === null) return [];
+    return [drain.step === 'free' ? `${id} is free: ${drain.why}` : `${id} is drained, ${drain.step}: ${drain.why}`];
+  });
+}
+
+function allNodes({ shards, spares }: ClusterStatus): NodeStatus[] {
+  return [...shards.flatMap(shard => shard.nodes), ...spares];
+}
+
 function rebuildText({ node, from, since, leftBytes, lagBytes }: RebuildStatus): string {
   const seconds = Math.max(0, Math.round((Date.now() - since) / 1000));
   const way = from === null ? 'catches up' : `is rebuilt from ${from}`;
-  const left = leftBytes > 0 ? `, ${bytes(leftBytes)} left` : '';
-  const behind = lagBytes === null ? '' : `, ${bytes(lagBytes)} behind`;
+  const left = leftBytes > 0 ? `, ${bytesText(leftBytes)} left` : '';
+  const behind = lagBytes === null ? '' : `, ${bytesText(lagBytes)} behind`;
   return `${node} ${way}, for ${seconds} s${left}${behind}`;
 }
 
@@ -122,23 +146,16 @@ function changes({ name, changes }: ShardStatus): string[] {
 
 /** What is wrong, and what waits for somebody. */
 function troubles(cluster: ClusterStatus): string[] {
-  const nodes = [...cluster.shards.flatMap(shard => shard.nodes), ...cluster.spares];
+  const nodes = allNodes(cluster);
   const down = cluster.changesRoles ? nodes.filter(node => !node.up) : [];
   const waiting = [
     ...cluster.shards.map(shard => ({ who: shard.name, needs: shard.needs })),
     ...nodes.map(node => ({ who: node.id, needs: node.needs })),
+    ...nodes.map(({ id, drain }) => ({ who: id, needs: drain?.needs ?? null })),
   ].filter(({ needs }) => needs !== null);
   return [
     ...down.map(node => `${node.id}: ${node.error ?? 'down'}`),
     ...cluster.problems,
     ...waiting.map(({ who, needs }) => `NEEDS YOU  ${who}: ${needs}`),
   ];
-}
-
-const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
-
-/** Three digits are enough to see it move. */
-function bytes(count: number): string {
-  const step = count < 1000 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log10(count) / 3));
-  return `${step === 0 ? count : (count / 1000 ** step).toFixed(1)} ${UNITS[step]}`;
 }

@@ -4,8 +4,9 @@
  * The ring needs no cluster: names, weights and the ring's kind decide. Who the shard's primary is, a supervisor knows
  * best, then the topology that the proxy here was told last, then the settings.
  */
-import { createRing, type Ring, type RingConfig } from '../ring/ring.ts';
+import { ON_THE_MOVE, type Ring, type RingConfig } from '../ring/ring.ts';
 import { LastKnownTopology } from '../topology/last-known.ts';
+import { currentRoute, ringInForce } from '../topology/move.ts';
 import { initialTopology, type Topology } from '../topology/snapshot.ts';
 import { validateTopology } from '../topology/validate.ts';
 import { askSupervisors, type ClusterSource, clusterSource } from './cluster-source.ts';
@@ -48,17 +49,20 @@ export async function where(keys: readonly string[], options: { config: string; 
   return 0;
 }
 
-/** The places of keys on a topology's ring. */
+/** The places of keys as a topology has them now, with what was moved so far. */
 export function placesOf(keys: readonly string[], topology: Topology): KeyPlace[] {
-  const ring = createRing(topology.ring, topology.shards);
+  const ring = ringInForce(topology);
   return keys.map(key => placeOf(key, ring, topology));
 }
 
 function placeOf(key: string, ring: Ring, topology: Topology): KeyPlace {
   const bytes = Buffer.from(key);
-  const shard = topology.shards[ring.ownerOf(bytes, 0, bytes.length)] as Topology['shards'][number];
+  const owner = ring.ownerOf(bytes, 0, bytes.length);
+  const isOnItsWay = owner >= ON_THE_MOVE;
+  const shard = topology.shards[isOnItsWay ? owner - ON_THE_MOVE : owner] as Topology['shards'][number];
   const node = topology.nodes.find(({ id }) => id === shard.primary) as Topology['nodes'][number];
   const isAlone = ring.shardCount === 1;
+  const onItsWay = isOnItsWay ? `; it is being moved there from ${currentRoute(topology.move)?.giver}` : '';
   const { hashed, why } = hashedPart(key, topology.ring.hashTag);
   return {
     key,
@@ -66,7 +70,7 @@ function placeOf(key: string, ring: Ring, topology: Topology): KeyPlace {
     hashed,
     shard: shard.name,
     node: { id: node.id, host: node.host, port: node.port },
-    why: isAlone ? 'there is one shard' : why,
+    why: isAlone ? 'there is one shard' : why + onItsWay,
   };
 }
 

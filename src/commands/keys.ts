@@ -60,7 +60,26 @@ export function findKeys(row: CommandRow, args: Arguments, out: KeyPositions): n
   return -1;
 }
 
-/** The same for the shard channels of SPUBLISH, SSUBSCRIBE, SUNSUBSCRIBE, which Redis describes as "not keys". */
+/**
+ * The database in which the command's key at this argument lies, for a client that has selected `database`: COPY alone
+ * names another one, for what it makes (`copyCommand` in db.c).
+ */
+export function databaseOfKey(row: CommandRow, args: Arguments, at: number, database: number): number {
+  if (row.name !== 'copy' || at !== COPY_DESTINATION) return database;
+  let named = database;
+  for (let i = COPY_DESTINATION + 1; i + 1 < args.count; i += 1) {
+    if (!isWord(args, i, DB)) continue;
+    i += 1;
+    const number = naturalOf(args, i);
+    // Of one that is no number of a database Redis makes nothing.
+    if (number >= 0) named = number;
+  }
+  return named;
+}
+
+const COPY_DESTINATION = 2;
+
+/** As `findKeys`, for the shard channels of SPUBLISH, SSUBSCRIBE, SUNSUBSCRIBE, which Redis describes as "not keys". */
 export function findChannels(row: CommandRow, args: Arguments, out: KeyPositions): number {
   out.count = 0;
   findBySpecifications(row, args, out, true);
@@ -216,6 +235,7 @@ function word(text: string): Uint8Array {
 const BLOCK = word('block');
 const BY = word('by');
 const COUNT = word('count');
+const DB = word('db');
 const GET = word('get');
 const GROUP = word('group');
 const LIMIT = word('limit');

@@ -18,6 +18,8 @@ export interface Config {
   readonly nodeSettings: Readonly<Record<string, string>>;
   /** Every shard with its nodes, named by the person or placed by `placement.ts`. */
   readonly shards: readonly ShardConfig[];
+  /** The person gave numbers (`count`, `copies`), and which nodes make up which shard was not said. */
+  readonly areShardsPlaced: boolean;
   readonly ring: RingConfig;
   readonly writes: WriteRule;
   readonly reads: ReadRule;
@@ -176,6 +178,19 @@ export interface SupervisorConfig {
     readonly parallel: number;
     /** A copy that lags no more than this may join. */
     readonly maxLagBytes: number;
+  };
+  readonly move: {
+    /** Other shards in the settings are moved to at once, without `ringside apply`. */
+    readonly auto: boolean;
+    readonly keysPerSecond: number;
+    /** What the shard that keys are moved from may answer later meanwhile. */
+    readonly addedLatencyMs: number;
+    /** About so many keys in one portion. */
+    readonly portionKeys: number;
+    /** Keys of more memory are moved one at a time. */
+    readonly bigKeyBytes: number;
+    /** Keys that would hold their shard up for longer are moved only with a person's leave. */
+    readonly stallMs: number;
   };
 }
 

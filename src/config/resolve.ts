@@ -31,6 +31,7 @@ export function resolveConfig(file: string, settings: Settings, secret: string):
     nodeAccess: resolveNodeAccess(settings.nodeAccess, directory),
     nodeSettings: resolveNodeSettings(settings),
     shards: resolveShards(settings.shards, nodes),
+    areShardsPlaced: !Array.isArray(settings.shards),
     ring: resolveRing(settings),
     writes: resolveWrites(settings.writes),
     reads: settings.reads,
@@ -146,7 +147,7 @@ function resolveListen(address: ListenAddress, directory: string): ListenAddress
 }
 
 function resolveSupervisor(supervisor: Settings['supervisor'], directory: string): SupervisorConfig {
-  const { listen, peers, store, detect, rebuild } = supervisor;
+  const { listen, peers, store, detect, rebuild, move } = supervisor;
   return {
     listen,
     insecure: supervisor.allowInsecure,
@@ -155,6 +156,14 @@ function resolveSupervisor(supervisor: Settings['supervisor'], directory: string
     store: resolveStore(store, directory),
     detect: { everyMs: detect.every, crashedMs: detect.crashed, hungMs: detect.hung },
     rebuild: { parallel: rebuild.parallel, maxLagBytes: rebuild.maxLag },
+    move: {
+      auto: move.auto,
+      keysPerSecond: move.keysPerSecond,
+      addedLatencyMs: move.addedLatency,
+      portionKeys: move.portionKeys,
+      bigKeyBytes: move.bigKey,
+      stallMs: move.stall,
+    },
   };
 }
 

@@ -41,9 +41,11 @@ const nodeAccess = section({
   username: text(/^\S+$/, 'a user name').describe('User of the nodes (ACL).').prefault('default'),
   password: hiddenText(0, 'a password in quotes').describe('Its password; empty: no login.').prefault(''),
   keepDefaultUser: flag()
-    .describe(
-      "Leave the nodes' default user on, without the right to replicate or to administrate, for tools that read nodes directly. Otherwise it is switched off.",
-    )
+    .meta({
+      description:
+        "Leave the nodes' default user on, without the right to replicate or to administrate, for tools that read nodes directly. Otherwise it is switched off, until the node is started again.",
+      live: true,
+    })
     .prefault(false),
   tls: clientTls.describe('TLS towards the nodes; `{}` is TLS with all defaults. Without it: plain TCP.').optional(),
 });
@@ -377,6 +379,34 @@ const supervisor = section({
   })
     .describe('How lost copies are made anew.')
     .prefault({}),
+  move: section({
+    auto: flag()
+      .describe(
+        'Move keys as soon as the shards in this file have changed. Otherwise the change is shown as a plan, and waits for `ringside apply`.',
+      )
+      .prefault(false),
+    keysPerSecond: count(1, 10_000_000).describe('At most so many keys are moved in a second.').prefault(20_000),
+    addedLatency: duration('1ms', '10s', '5ms')
+      .describe(
+        'By how much the shard that keys are moved from may answer later meanwhile. Moving slows down to keep that.',
+      )
+      .prefault('5ms'),
+    portionKeys: count(100, 100_000_000)
+      .describe(
+        'About so many keys are on the move at a time. More cost the target memory, fewer cost walks over all keys.',
+      )
+      .prefault(50_000),
+    bigKey: size('1kb', '512mb', '1mb')
+      .describe('A key that takes more memory than this is moved by itself, and named in the plan.')
+      .prefault('1mb'),
+    stall: duration('10ms', '10m', '100ms')
+      .describe(
+        'A key that would hold its shard up for longer than this is moved only after `ringside apply --allow-stalls`.',
+      )
+      .prefault('100ms'),
+  })
+    .meta({ description: 'How keys are moved when shards come, go or change their weight.', live: true })
+    .prefault({}),
 });
 
 const LIST_OF_NODES = 'a list of { id, address, zone }';
@@ -395,7 +425,7 @@ export const sections = {
   nodes: z
     .array(node, expects(LIST_OF_NODES))
     .min(1, expects(LIST_OF_NODES))
-    .meta({ values: LIST_OF_NODES })
+    .meta({ values: LIST_OF_NODES, live: true })
     .describe('The stock Redis processes. Those in no shard are spares.'),
   nodeAccess: nodeAccess
     .describe('How a supervisor logs in to a node that it meets for the first time; it makes users of its own there.')
@@ -414,11 +444,18 @@ export const sections = {
       [placedShards, z.array(namedShard).min(1, expects('a list of at least one shard'))],
       expects('a map with count and copies, or a list of shards'),
     )
-    .describe(
-      'How many shards of how many copies, to be placed over the zones; or a list that names each shard and its nodes.',
-    )
+    .meta({
+      description:
+        'How many shards of how many copies, to be placed over the zones; or a list that names each shard and its nodes. What moves keys is live with `ringside apply`, further copies at once.',
+      live: true,
+    })
     .prefault({}),
-  ring: ring.describe('How a key finds its shard. Whatever changes here moves keys.').prefault({}),
+  ring: ring
+    .meta({
+      description: 'How a key finds its shard. Whatever changes here moves keys, by `ringside apply`.',
+      live: true,
+    })
+    .prefault({}),
   writes: writes.describe('When a write counts as done.').prefault({}),
   reads: reads.describe('Where reads are answered.').prefault({}),
   rules: z

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { EnvironmentError } from '../base/environment-error.ts';
 import type { Config, NodeConfig } from '../config/config.ts';
+import { ConfigWatch } from '../config/watch.ts';
 import { isLoopback } from './address.ts';
 import { ClusterView } from './cluster-view.ts';
 import type { ProcessIds } from './overview.ts';
@@ -46,6 +47,7 @@ export class LocalCluster {
   readonly #supervisors: readonly RoleProcess[];
   readonly #etcd: readonly RoleProcess[];
   readonly #respawns = new Set<NodeJS.Timeout>();
+  #settings: ConfigWatch | null = null;
   #stopping = false;
   /** Rejects when a proxy, supervisor or member of etcd ends before `settled` was called. */
   readonly failure: Promise<never>;
@@ -55,10 +57,7 @@ export class LocalCluster {
     this.#say = say;
     const { config, directory, roles } = plan;
     this.view = new ClusterView(config, () => this.#record());
-    for (const node of config.nodes.filter(node => isLoopback(node.host))) {
-      const home = path.join(directory, 'nodes', node.id);
-      this.#nodes.set(node.id, new RedisProcess(node, home, config.nodeAccess, how => this.#nodeEnded(node, how)));
-    }
+    for (const node of config.nodes.filter(node => isLoopback(node.host))) this.#makeNode(node);
     let onFailure: (problem: string) => void = () => undefined;
     this.failure = new Promise((_, reject) => {
       onFailure = problem => reject(new EnvironmentError(problem));
@@ -100,9 +99,16 @@ export class LocalCluster {
     await Promise.all([...this.#nodes.values()].map(node => node.ready()));
   }
 
-  /** Everything works: from now on what ends is started again. */
+  /** Everything works: from now on what ends is started again, and nodes that come in the settings are started. */
   settled(): void {
     for (const role of this.#roles) role.settled();
+    this.#settings = new ConfigWatch(this.#plan.config.file, {
+      onReload: ({ config }) => this.#startNew(config),
+      onMistakes: error => this.#say(`the settings were not read again: ${error.mistakes.join('; ')}`),
+      signals: false,
+    });
+    // What has changed before somebody watched.
+    this.#startNew(this.#settings.config);
   }
 
   /** The processes as they are now, for the table. */
@@ -122,6 +128,7 @@ export class LocalCluster {
    */
   async stop(): Promise<void> {
     this.#stopping = true;
+    this.#settings?.close();
     for (const timer of this.#respawns) clearTimeout(timer);
     this.view.close();
     await this.#proxy.stop(this.#plan.config.proxy.graceMs + 2000);
@@ -177,6 +184,30 @@ export class LocalCluster {
       else strays.push(running.process);
     }
     await Promise.all(strays.map(stray => endProcessGroup(stray, SAVE_LIMIT_MS)));
+  }
+
+  #makeNode(node: NodeConfig): RedisProcess {
+    const { config, directory } = this.#plan;
+    const home = path.join(directory, 'nodes', node.id);
+    const made = new RedisProcess(node, home, config.nodeAccess, how => this.#nodeEnded(node, how));
+    this.#nodes.set(node.id, made);
+    return made;
+  }
+
+  /** Nodes of this machine that the settings did not name before. One that they name no longer runs on until the end. */
+  #startNew({ nodes }: Config): void {
+    if (this.#stopping) return;
+    for (const node of nodes.filter(({ id, host }) => isLoopback(host) && !this.#nodes.has(id))) {
+      const made = this.#makeNode(node);
+      made.start();
+      this.#record();
+      made.ready().then(
+        () => this.#say(`node ${node.id} runs (pid ${made.identity?.pid ?? 'none'}): the settings name it`),
+        (error: Error) => {
+          if (!this.#stopping) this.#say(error.message);
+        },
+      );
+    }
   }
 
   #nodeEnded(node: NodeConfig, how: string): void {

@@ -124,8 +124,7 @@ function newSettings(flags: LocalFlags, closed: boolean): string {
   if (last > 65535) throw new EnvironmentError(`the nodes' ports would end at ${last}: take a smaller --node-port`);
   const ids = Array.from({ length: shards * copies + number('spares') }, (_, index) => `n${index + 1}`);
   const nodes = ids.map((id, index) => {
-    const zone = index < shards * copies ? `z${(index % copies) + 1}` : 'z1';
-    return `  - { id: ${id}, address: 127.0.0.1:${number('nodePort') + index}, zone: ${zone} }`;
+    return `  - { id: ${id}, address: 127.0.0.1:${number('nodePort') + index}, zone: z${(index % copies) + 1} }`;
   });
   const members = Array.from({ length: shards }, (_, index) => {
     const list = ids.slice(index * copies, (index + 1) * copies).join(', ');

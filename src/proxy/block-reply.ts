@@ -55,7 +55,7 @@ export class BlockReply implements ReplyReceiver {
   onFailure(request: Request, failure: Failure, detail: string): void {
     releaseRequest(request);
     // Nothing of it was applied: to a client that watches keys that is what nil says, and it begins anew.
-    const isUnwatched = failure === Failure.Gone && this.#watched;
+    const isUnwatched = (failure === Failure.Gone || failure === Failure.Moved) && this.#watched;
     const reply = isUnwatched ? nilArray(this.#client.protocol) : failureReply(failure, detail);
     if (!isUnwatched) this.#client.port.onError(reply);
     this.#finish(reply, 'lost');

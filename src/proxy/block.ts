@@ -15,6 +15,10 @@ export class Transaction {
   shard = -1;
   /** Keys of several shards; only with `transactions: split`. */
   split = false;
+  /** Its keys have come to lie on several shards since they were queued: it can no longer be carried out. */
+  apart = false;
+  /** Of `Proxy.ownersVersion`: the owners by which shards are named here. */
+  ownersVersion = 0;
   /** The block selects a database: it runs on a connection of its own. */
   selects = false;
   /** The strictest terms of its commands; null: none has come. */
@@ -50,7 +54,7 @@ export interface Queued {
   readonly args: Arguments;
   readonly row: CommandRow;
   /** Its shard; -1: whatever shard the block is on. */
-  readonly shard: number;
+  shard: number;
   /** The proxy answers it; the node never sees it. */
   readonly local: boolean;
 }

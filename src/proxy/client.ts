@@ -15,6 +15,7 @@ import {
 } from '../upstream/request.ts';
 import type { Transaction } from './block.ts';
 import { failureReply } from './failures.ts';
+import type { ClientWait } from './gate.ts';
 
 /**
  * One client as the proxy knows it: what it has set on its connection, and the line in which its replies leave.
@@ -55,6 +56,10 @@ export class Client implements ReplyReceiver, Origin {
   plain = true;
   /** Commands are not looked at until `release`: one is being carried out that the next must wait for. */
   held = false;
+  /** How its command at hand, or the last one that did, has waited for keys on the move; owned by the gate. */
+  waited: ClientWait | null = null;
+  /** Keys have other owners since: its next command waits until all that is in flight is answered. */
+  settling = false;
   /** The connection ends once everything in #out has left. */
   ending = false;
   /** The shard of the last PUBLISH, and its place among the client's `commands`. */
@@ -123,6 +128,7 @@ export class Client implements ReplyReceiver, Origin {
       this.authenticated &&
       this.transaction === null &&
       this.watch === null &&
+      !this.settling &&
       this.replyMode === ReplyMode.On &&
       (this.protocol === 3 || this.subscriptions === 0);
   }

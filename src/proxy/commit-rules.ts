@@ -41,9 +41,34 @@ export function needsNone({ epoch, required, held }: Requirement, connectionEpoc
   return required === 0 && !held && connectionEpoch === epoch;
 }
 
-/** Whether both tell of one history without a break: the process has been primary all the time in between. */
+/**
+ * Whether both tell of one history without a break: the process has been primary all the time in between.
+ *
+ * Its first replica gives it another replication id, and that is no break: had it followed anybody since, it would have
+ * kept a backlog, or would name that history as its previous one.
+ */
 export function isSameHistory(one: History, other: History): boolean {
-  return one.runId === other.runId && one.replicationId === other.replicationId;
+  if (one.runId !== other.runId) return false;
+  if (one.replicationId === other.replicationId) return true;
+  const [earlier, later] = one.hasBacklog ? [other, one] : [one, other];
+  return !earlier.hasBacklog && later.hasBacklog && later.previousId === '';
+}
+
+export function newEra(history: History): Era {
+  return { history, known: knownOf(history), readings: [] };
+}
+
+/** Takes what a login has told into the era; false: it is of another history. */
+export function goOn(era: Era, history: History): boolean {
+  if (!isSameHistory(era.history, history)) return false;
+  if (history.hasBacklog) era.history = history;
+  era.known = Math.max(era.known, knownOf(history));
+  return true;
+}
+
+/** An offset that stands still bounds nothing. */
+function knownOf({ hasBacklog, offset }: History): number {
+  return hasBacklog ? offset : -1;
 }
 
 /**
@@ -71,7 +96,7 @@ export function upperBound(era: Era, seq: number): number {
  * a later one for its bound, which is as true.
  */
 export function noteReading(era: Era, seq: number, offset: number): void {
-  if (offset > era.known) era.known = offset;
+  if (era.history.hasBacklog && offset > era.known) era.known = offset;
   const { readings } = era;
   const last = readings[readings.length - 1];
   if (last !== undefined && last.seq >= seq) return;

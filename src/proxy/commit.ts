@@ -12,9 +12,10 @@ import {
   confirms,
   dropReadings,
   fateUnder,
-  isSameHistory,
+  goOn,
   mayAsk,
   needsNone,
+  newEra,
   noteReading,
   type Requirement,
   upperBound,
@@ -70,14 +71,12 @@ export class Commit implements Guard, Flushable, BarrierOwner {
   eraOf(connection: Connection, lane: Guarded | null): Era {
     const history = connection.history as History;
     let era = this.#era;
-    if (era === null || !isSameHistory(era.history, history)) {
-      era = { history, known: history.offset, readings: [] };
+    if (era === null || !goOn(era, history)) {
+      era = newEra(history);
       this.#era = era;
       this.#forgetBarriers();
       for (const link of this.#links) if (link.era !== null) link.end('the primary has begun another history');
       for (const one of [...this.#lanes]) if (one !== lane) one.learn(era);
-    } else if (history.offset > era.known) {
-      era.known = history.offset;
     }
     this.#provenEpoch = Math.max(this.#provenEpoch, connection.target.epoch ?? 0);
     if (this.#lanes.size > 0) scheduleFlush(this);

@@ -5,7 +5,7 @@ import { bulk } from '../resp/encoder.ts';
 import { CR, MINUS } from '../resp/protocol.ts';
 import { decodeReply, textOf } from '../resp/reply-value.ts';
 import type { Client } from './client.ts';
-import { sendParts } from './everywhere.ts';
+import { sendParts } from './every-shard.ts';
 import { Verdict } from './forward.ts';
 import { Gather } from './gather.ts';
 import type { Proxy } from './proxy.ts';
@@ -44,7 +44,7 @@ function withOwnValues(proxy: Proxy, reply: Buffer): Buffer {
 
 function ownValue(proxy: Proxy, own: ReadonlyMap<string, string>, name: string, value: Buffer): Buffer {
   // Each primary takes this much; the whole takes as much as all of them.
-  if (name === 'maxmemory') return bulk(String(Number(textOf(decodeReply(value))) * proxy.shards.length));
+  if (name === 'maxmemory') return bulk(String(Number(textOf(decodeReply(value))) * proxy.holders.length));
   const known = own.get(name);
   return known === undefined ? value : bulk(known);
 }

@@ -38,8 +38,8 @@ export function suitsCopies(row: CommandRow): boolean {
 }
 
 /** Asks the copy; the reply takes the client's next place in line. */
-export function sendToCopy(proxy: Proxy, client: Client, args: Arguments, shard: Shard, lane: Lane): void {
-  const read = new CopyRead(proxy, client, Buffer.from(args.bytes.subarray(args.from, args.to)), shard);
+export function sendToCopy(proxy: Proxy, client: Client, args: Arguments, lane: Lane): void {
+  const read = new CopyRead(proxy, client, Buffer.from(args.bytes.subarray(args.from, args.to)));
   client.copyReads += 1;
   read.send(lane);
 }
@@ -48,15 +48,13 @@ class CopyRead implements ReplyReceiver {
   readonly #proxy: Proxy;
   readonly #client: Client;
   readonly #bytes: Buffer;
-  readonly #shard: Shard;
   readonly #slot: Request;
   #askedPrimary = false;
 
-  constructor(proxy: Proxy, client: Client, bytes: Buffer, shard: Shard) {
+  constructor(proxy: Proxy, client: Client, bytes: Buffer) {
     this.#proxy = proxy;
     this.#client = client;
     this.#bytes = bytes;
-    this.#shard = shard;
     this.#slot = client.request(false, proxy.nowMs);
   }
 
@@ -93,7 +91,10 @@ class CopyRead implements ReplyReceiver {
 
   #askPrimary(): void {
     this.#askedPrimary = true;
-    this.send(this.#shard.lane(this.#client.database, this.#client.protocol));
+    const { database, protocol } = this.#client;
+    const request = acquireRequest(this, this.#client, false, this.#proxy.nowMs);
+    // Its keys may have gone to another shard since.
+    this.#proxy.gate.reroute(request, this.#bytes, 0, this.#bytes.length, database, protocol);
   }
 }
 

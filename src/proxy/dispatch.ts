@@ -4,6 +4,7 @@ import { Route, refusalOf } from '../commands/routes.ts';
 import { type CommandRow, Flag } from '../commands/row.ts';
 import type { Arguments } from '../resp/arguments.ts';
 import { error } from '../resp/encoder.ts';
+import { ON_THE_MOVE } from '../ring/ring.ts';
 import { endBlock } from './block.ts';
 import { type Client, ReplyMode } from './client.ts';
 import { answerConnection } from './connection-commands.ts';
@@ -17,6 +18,8 @@ import {
   forwardByKeys,
   KEYS,
   KEYS_APART,
+  keysOnTheMove,
+  looksUpKeys,
   ownerOfKeys,
   owners,
   refuse,
@@ -52,8 +55,14 @@ export function dispatch(proxy: Proxy, client: Client, args: Arguments): Verdict
     proxy.pausedUntilMs === 0
   ) {
     const key = row.singleKeyAt;
-    const owner = proxy.ring.ownerOf(args.bytes, args.starts[key] as number, args.lengths[key] as number);
-    return forward(proxy, client, row, args, proxy.shards[owner] as Shard);
+    const start = args.starts[key] as number;
+    const length = args.lengths[key] as number;
+    const owner = proxy.ring.ownerOf(args.bytes, start, length);
+    if (owner >= ON_THE_MOVE) {
+      const verdict = proxy.gate.passKey(client, args.bytes, start, length);
+      if (verdict !== null) return verdict;
+    }
+    return forward(proxy, client, row, args, proxy.shards[owner % ON_THE_MOVE] as Shard);
   }
   const { replyMode } = client;
   const verdict = dispatchSlow(proxy, client, args, row);
@@ -66,6 +75,11 @@ export function dispatch(proxy: Proxy, client: Client, args: Arguments): Verdict
 
 function dispatchSlow(proxy: Proxy, client: Client, args: Arguments, found: CommandRow | null): Verdict {
   if (client.ending) return Verdict.Done;
+  if (client.settling) {
+    if (client.inFlight > 0) return Verdict.Defer;
+    client.settling = false;
+    client.settle();
+  }
   if (isStrayedHttp(args)) {
     client.port.end('protocol');
     return Verdict.Done;
@@ -150,6 +164,8 @@ function carryOut(proxy: Proxy, client: Client, row: CommandRow, args: Arguments
 
 function splitByKeys(proxy: Proxy, client: Client, row: CommandRow, args: Arguments): Verdict {
   const owner = ownerOfKeys(proxy, row, args);
+  const verdict = keysOnTheMove > 0 ? proxy.gate.passKeys(client, row, args) : null;
+  if (verdict !== null) return verdict;
   if (owner !== KEYS_APART) {
     return forward(proxy, client, row, args, owner < 0 ? anyShard(proxy) : (proxy.shards[owner] as Shard));
   }
@@ -162,13 +178,21 @@ function splitByKeys(proxy: Proxy, client: Client, row: CommandRow, args: Argume
 }
 
 function forwardSort(proxy: Proxy, client: Client, row: CommandRow, args: Arguments): Verdict {
-  const problem = sortCrossesShards(proxy, args);
-  return problem ? refuse(proxy, client, CROSSSLOT) : forwardByKeys(proxy, client, row, args);
+  if (sortCrossesShards(proxy, args)) return refuse(proxy, client, CROSSSLOT);
+  if (proxy.moving !== null && looksUpKeys(args)) {
+    // What it looks up has its key's hash tag, so it is of the portion as well; which keys that are only the node knows.
+    ownerOfKeys(proxy, row, args);
+    const verdict = keysOnTheMove > 0 ? proxy.gate.awaitEnd(client) : null;
+    if (verdict !== null) return verdict;
+  }
+  return forwardByKeys(proxy, client, row, args);
 }
 
 function blockByKeys(proxy: Proxy, client: Client, row: CommandRow, args: Arguments): Verdict {
   const owner = ownerOfKeys(proxy, row, args);
   if (owner === KEYS_APART) return refuse(proxy, client, CROSSSLOT);
+  const verdict = keysOnTheMove > 0 ? proxy.gate.passKeys(client, row, args) : null;
+  if (verdict !== null) return verdict;
   if (client.inFlight > 0) return Verdict.Defer;
   return beginBlocking(proxy, client, row, args, owner < 0 ? anyShard(proxy) : (proxy.shards[owner] as Shard));
 }
@@ -179,6 +203,8 @@ function watchKeys(proxy: Proxy, client: Client, row: CommandRow, args: Argument
   if (owner === KEYS_APART) return refuse(proxy, client, CROSSSLOT);
   if (client.watch !== null && !client.watch.lane.closed && client.watch.shard !== owner)
     return refuse(proxy, client, CROSSSLOT);
+  const verdict = keysOnTheMove > 0 ? proxy.gate.passKeys(client, row, args) : null;
+  if (verdict !== null) return verdict;
   if (client.inFlight > 0) return Verdict.Defer;
   return sendWatch(proxy, client, args, proxy.shards[owner] as Shard);
 }
@@ -189,7 +215,7 @@ function watchKeys(proxy: Proxy, client: Client, row: CommandRow, args: Argument
  * messages to the same shard.
  */
 function publish(proxy: Proxy, client: Client, row: CommandRow, args: Arguments): Verdict {
-  const owner = proxy.ring.ownerOf(args.bytes, args.starts[1] as number, args.lengths[1] as number);
+  const owner = proxy.ring.ownerOf(args.bytes, args.starts[1] as number, args.lengths[1] as number) % ON_THE_MOVE;
   const continues = client.publishedTo === owner && client.publishedAs === client.commands - 1;
   if (client.inFlight > 0 && !continues && proxy.shards.length > 1) return Verdict.Defer;
   client.publishedTo = owner;

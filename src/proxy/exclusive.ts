@@ -8,8 +8,9 @@ import { acquireRequest, Failure, type ReplyReceiver, type Request, releaseReque
 import type { Borrowed, Client, Watch } from './client.ts';
 import { IGNORED, sendUnblock } from './client-unblock.ts';
 import { bind, refusalOfWrite, termsOf, UNCONFIRMED } from './commitment.ts';
-import { failureReply, overloaded } from './failures.ts';
-import { refuse, Verdict } from './forward.ts';
+import { CROSSSLOT, failureReply, overloaded } from './failures.ts';
+import { anyShard, copyKeys, KEYS_APART, ownerOfKeys, refuse, Verdict } from './forward.ts';
+import type { KeysWait } from './gate.ts';
 import type { Proxy } from './proxy.ts';
 import type { Shard } from './shard.ts';
 
@@ -38,7 +39,8 @@ export function beginBlocking(proxy: Proxy, client: Client, row: CommandRow, arg
 /**
  * One command that waits on a node, until it is answered, its client leaves, or its connection is lost.
  *
- * It is begun again on another connection, with the time that is left, whenever it is certain that it took nothing:
+ * It is begun again on another connection, to whoever owns its keys then, with the time that is left, whenever it is
+ * certain that it took nothing:
  *
  *   the epoch ends           its node is asked to let it go, and answers nil: nobody was served
  *   the node is demoted      the node says so, to everybody who waits there
@@ -53,7 +55,7 @@ class BlockedCommand implements ReplyReceiver {
   readonly #client: Client;
   readonly #row: CommandRow;
   readonly #args: Arguments;
-  readonly #shard: Shard;
+  #shard: Shard;
   readonly #slot: Request;
   readonly #begunMs: number;
   #sentMs = 0;
@@ -63,6 +65,8 @@ class BlockedCommand implements ReplyReceiver {
   #changing = false;
   /** How many times in a row the connection was lost soon after sending. */
   #quickEnds = 0;
+  /** It is to be begun anew, and its keys are on the move; null: they are not. */
+  #keysWait: KeysWait | null = null;
   /** How long it may wait; 0: for ever, or not a number (the node will say so). */
   readonly #waitMs: number;
 
@@ -90,19 +94,15 @@ class BlockedCommand implements ReplyReceiver {
 
   /** The client has left: closing the connection makes the node forget the wait. */
   cancel(): void {
+    if (this.#keysWait !== null) this.#proxy.gate.drop(this.#keysWait);
     this.#shard.giveBack(this.lane, false);
   }
 
   /** The connection is about to be left: the node is asked to let the wait go, so that it can be begun on another. */
   leave(): void {
-    if (this.#leaving || this.#slot.started) return;
-    if (this.lane.clientId === 0) {
-      // Nothing was sent yet.
-      if (this.#beginAgain()) return;
-      this.#client.onFailure(this.#slot, Failure.Overloaded, 'proxy.limits.exclusive is reached');
-      this.#end(false);
-      return;
-    }
+    if (this.#leaving || this.#slot.started || this.#keysWait !== null) return;
+    // Nothing was sent yet.
+    if (this.lane.clientId === 0) return this.#beginAgain(() => this.#failOverloaded());
     // Held back until another connection stands, the word could meet somebody else's wait there. Without it the wait is
     // lost with its connection, and judged as such.
     if (!this.#shard.lane(0, 2).ready) return;
@@ -115,9 +115,9 @@ class BlockedCommand implements ReplyReceiver {
     if (last && !this.#slot.started && isLetGo) {
       // The node has served nobody who waited: nothing is lost by waiting elsewhere.
       releaseRequest(request);
-      if (this.#client.gone || this.#beginAgain()) return;
-      this.#client.fulfil(this.#slot, Buffer.from(bytes.subarray(from, to)));
-      this.#end(false);
+      if (this.#client.gone) return;
+      const answer = Buffer.from(bytes.subarray(from, to));
+      this.#beginAgain(() => this.#answer(answer));
       return;
     }
     if (!last) this.#slot.started = true;
@@ -132,10 +132,12 @@ class BlockedCommand implements ReplyReceiver {
   onFailure(request: Request, failure: Failure, detail: string): void {
     releaseRequest(request);
     if (this.#client.gone || this.#changing) return;
-    const tookNothing = failure === Failure.Gone || failure === Failure.ReadLost;
-    if (tookNothing && !this.#slot.started && !this.#breaksAtOnce() && this.#beginAgain()) return;
-    this.#client.onFailure(this.#slot, failure, detail);
-    this.#end(false);
+    const tookNothing = failure === Failure.Gone || failure === Failure.ReadLost || failure === Failure.Moved;
+    if (tookNothing && !this.#slot.started && !this.#breaksAtOnce()) {
+      this.#beginAgain(() => this.#fail(failure, detail));
+    } else {
+      this.#fail(failure, detail);
+    }
   }
 
   /** A node that ends every such connection as soon as it stands is not asked without end. */
@@ -160,13 +162,31 @@ class BlockedCommand implements ReplyReceiver {
     this.lane.send(request, bytes, 0, bytes.length);
   }
 
-  #beginAgain(): boolean {
+  /** On another connection, to whoever owns its keys then; `otherwise`: no more connections may be lent. */
+  #beginAgain(otherwise: () => void): void {
     this.#leaving = false;
     this.#changing = true;
     this.#shard.giveBack(this.lane, false);
     this.#changing = false;
+    const { config, gate, nowMs } = this.#proxy;
+    ownerOfKeys(this.#proxy, this.#row, this.#args);
+    const keys = copyKeys(this.#proxy, this.#row, this.#args, this.#client.database);
+    const wait = gate.whenHere({ keys, end: false }, nowMs + config.proxy.holdMs, problem => {
+      this.#keysWait = null;
+      if (this.#client.gone) return;
+      if (problem === '') this.#resume(otherwise);
+      else this.#fail(Failure.Moved, problem);
+    });
+    // Where they were not on the move it has gone on already.
+    if (!wait.over) this.#keysWait = wait;
+  }
+
+  #resume(otherwise: () => void): void {
+    const owner = ownerOfKeys(this.#proxy, this.#row, this.#args);
+    if (owner === KEYS_APART) return this.#answer(CROSSSLOT);
+    this.#shard = owner < 0 ? anyShard(this.#proxy) : (this.#proxy.shards[owner] as Shard);
     const lane = this.#shard.borrow(this.#client.database, this.#client.protocol);
-    if (lane === null) return false;
+    if (lane === null) return otherwise();
     this.lane = lane;
     const words = this.#args.copyAll();
     let leftMs = 0;
@@ -175,7 +195,21 @@ class BlockedCommand implements ReplyReceiver {
       words[timeoutAt(this.#row, this.#args)] = Buffer.from(String(leftMs / timeoutUnitMs(this.#row)));
     }
     this.#send(encodeCommand(words), leftMs);
-    return true;
+  }
+
+  #failOverloaded(): void {
+    this.#proxy.metrics.overloaded.exclusive += 1;
+    this.#fail(Failure.Overloaded, 'proxy.limits.exclusive is reached');
+  }
+
+  #fail(failure: Failure, detail: string): void {
+    this.#client.onFailure(this.#slot, failure, detail);
+    this.#end(false);
+  }
+
+  #answer(reply: Buffer): void {
+    this.#client.fulfil(this.#slot, reply);
+    this.#end(false);
   }
 
   #end(clean: boolean): void {
@@ -247,7 +281,13 @@ export function sendWatch(proxy: Proxy, client: Client, args: Arguments, shard: 
     return Verdict.Done;
   }
   const isFirst = client.watch === null;
-  client.watch ??= { lane, shard: shard.index, drop: () => shard.giveBack(lane, false) };
+  client.watch ??= {
+    lane,
+    get shard(): number {
+      return shard.index;
+    },
+    drop: () => shard.giveBack(lane, false),
+  };
   client.settle();
   client.held = true;
   proxy.metrics.commands.exclusive += 1;
@@ -264,6 +304,13 @@ export function sendWatch(proxy: Proxy, client: Client, args: Arguments, shard: 
     onFailure(request, failure, detail) {
       releaseRequest(request);
       if (client.gone) return;
+      if (failure === Failure.Moved) {
+        // The key has another owner already: as if it had been watched, and had changed since. EXEC will answer nil.
+        lane.close(Failure.Closing, detail);
+        client.fulfil(slot, SHARED.ok);
+        client.release();
+        return;
+      }
       const reply = failureReply(failure === Failure.Uncertain ? Failure.Down : failure, detail);
       client.port.onError(reply);
       client.fulfil(slot, reply);

@@ -21,6 +21,8 @@ export function failureReply(failure: Failure, detail: string): Buffer {
       );
     case Failure.Gone:
       return error(`CLUSTERDOWN the connection to the primary was lost, nothing was applied: ${detail}`);
+    case Failure.Moved:
+      return error(`TRYAGAIN the key is on the move and could not be pulled in time, nothing was applied: ${detail}`);
     case Failure.Closing:
       return error(`CLUSTERDOWN the proxy is closing, nothing was applied: ${detail}`);
     default:

@@ -1,9 +1,11 @@
-import { findChannels, findKeys, KeyPositions } from '../commands/keys.ts';
+import { databaseOfKey, findChannels, findKeys, KeyPositions } from '../commands/keys.ts';
 import { Route } from '../commands/routes.ts';
 import type { CommandRow } from '../commands/row.ts';
 import { patternFollowsKey, sortPatterns } from '../commands/sort-patterns.ts';
+import { MOST_LANES } from '../config/budget.ts';
 import type { Arguments } from '../resp/arguments.ts';
 import { LARGE_BYTES } from '../resp/command-decoder.ts';
+import { ON_THE_MOVE } from '../ring/ring.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { Client } from './client.ts';
 import { bind, refusalOfWrite, termsOf } from './commitment.ts';
@@ -35,7 +37,7 @@ export function forward(proxy: Proxy, client: Client, row: CommandRow, args: Arg
     const copy = copyLane(proxy, client, row, terms, shard);
     if (copy !== null && proxy.pool.admitsSmall()) {
       proxy.metrics.commands.read += 1;
-      sendToCopy(proxy, client, args, shard, copy);
+      sendToCopy(proxy, client, args, copy);
       return Verdict.Done;
     }
   }
@@ -84,9 +86,13 @@ export function refuseOverload(proxy: Proxy, client: Client, bound: 'laneQueue' 
   return refuse(proxy, client, overloaded(`proxy.limits.${bound}`));
 }
 
-/** Index of the shard that owns all keys of the command; a negative code otherwise. Leaves the keys in `KEYS`. */
+/**
+ * Index of the shard that owns all keys of the command; a negative code otherwise. Leaves the keys in `KEYS`, and in
+ * `keysOnTheMove` how many of them must pass the gate first.
+ */
 export function ownerOfKeys(proxy: Proxy, row: CommandRow, args: Arguments): number {
   KEYS.count = 0;
+  keysOnTheMove = 0;
   const count =
     row.route === Route.ShardPublish || row.route === Route.ShardSubscribe
       ? findChannels(row, args, KEYS)
@@ -98,8 +104,10 @@ export function ownerOfKeys(proxy: Proxy, row: CommandRow, args: Arguments): num
   for (let i = 0; i < count; i += 1) {
     const key = KEYS.at[i] as number;
     const owner = proxy.ring.ownerOf(args.bytes, args.starts[key] as number, args.lengths[key] as number);
+    if (owner >= ON_THE_MOVE) keysOnTheMove += 1;
+    // Sixteen bits: the shard alone.
     owners[i] = owner;
-    if (owner !== owners[0]) same = false;
+    if (owners[i] !== owners[0]) same = false;
   }
   return same ? (owners[0] as number) : KEYS_APART;
 }
@@ -114,25 +122,73 @@ export const KEYS_WRONG = -3;
 /** The keys of the command that `ownerOfKeys` looked at last, and the shard of each. */
 export const KEYS = new KeyPositions();
 export let owners = new Uint16Array(64);
+/** How many of them are of the portion on the move: they may not be used before the gate lets the command pass. */
+export let keysOnTheMove = 0;
+
+/** A key and the database in which it lies; its bytes are its own. */
+export interface PlacedKey {
+  readonly database: number;
+  readonly key: Buffer;
+}
+
+/**
+ * Where a key of the command may lie, for a client that has selected `database`: what COPY makes lies where it says; a
+ * script that selects databases, or that nobody knows, may mean the key in any of them.
+ */
+export function databasesOf(
+  proxy: Proxy,
+  row: CommandRow,
+  args: Arguments,
+  at: number,
+  database: number,
+): readonly number[] {
+  if (row.route === Route.Eval && proxy.scripts.maySelect(row, args)) return ALL_DATABASES;
+  const named = databaseOfKey(row, args, at, database);
+  return [named < ALL_DATABASES.length ? named : database];
+}
+
+/** A lane for each database and protocol. */
+const ALL_DATABASES = Array.from({ length: MOST_LANES / 2 }, (_, i) => i);
+
+/** Copies of the keys that `ownerOfKeys` looked at last, of a client that has selected this database. */
+export function copyKeys(proxy: Proxy, row: CommandRow, args: Arguments, database: number): PlacedKey[] {
+  const keys: PlacedKey[] = [];
+  for (let i = 0; i < KEYS.count; i += 1) {
+    const at = KEYS.at[i] as number;
+    for (const where of databasesOf(proxy, row, args, at, database)) keys.push({ database: where, key: args.copy(at) });
+  }
+  return keys;
+}
 
 /** The shard for what has no key: always the same one, so that what such commands leave behind is found again. */
 export function anyShard(proxy: Proxy): Shard {
-  return proxy.shards[0] as Shard;
+  return proxy.home;
 }
 
 export function forwardByKeys(proxy: Proxy, client: Client, row: CommandRow, args: Arguments): Verdict {
   const owner = ownerOfKeys(proxy, row, args);
   if (owner === KEYS_APART) return refuse(proxy, client, CROSSSLOT);
+  if (keysOnTheMove > 0) {
+    const verdict =
+      row.route === Route.ShardPublish ? proxy.gate.passChannels(client) : proxy.gate.passKeys(client, row, args);
+    if (verdict !== null) return verdict;
+  }
   return forward(proxy, client, row, args, owner < 0 ? anyShard(proxy) : (proxy.shards[owner] as Shard));
 }
 
 /** Whether a BY or GET pattern of SORT may look up keys of another shard. */
 export function sortCrossesShards(proxy: Proxy, args: Arguments): boolean {
-  if (proxy.shards.length === 1) return false;
+  if (proxy.holders.length === 1) return false;
   KEYS.count = 0;
   const count = sortPatterns(args, KEYS);
   for (let i = 0; i < count; i += 1) {
     if (!patternFollowsKey(args, 1, KEYS.at[i] as number, proxy.topology.ring.hashTag)) return true;
   }
   return false;
+}
+
+/** Whether it looks up keys that it does not name: by a BY or GET pattern of SORT. */
+export function looksUpKeys(args: Arguments): boolean {
+  KEYS.count = 0;
+  return sortPatterns(args, KEYS) > 0;
 }

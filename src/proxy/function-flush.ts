@@ -7,13 +7,14 @@ import { SHARED } from '../resp/protocol.ts';
 import { acquireRequest } from '../upstream/request.ts';
 import type { Client } from './client.ts';
 import { bind } from './commitment.ts';
-import { sendParts, toEveryShard } from './everywhere.ts';
+import { everyShard, sendParts, toEveryShard } from './every-shard.ts';
 import { anyShard, forward, refuse, Verdict } from './forward.ts';
 import { clientLibraries, isError, refusalOfPayload } from './function-mark.ts';
 import { readPayload } from './function-payload.ts';
 import { Gather } from './gather.ts';
 import { answerError, answerSubcommandError } from './local-answer.ts';
 import type { Proxy } from './proxy.ts';
+import type { Shard } from './shard.ts';
 import { mergeOk } from './split.ts';
 
 /**
@@ -31,9 +32,10 @@ export function sendFunctionFlush(proxy: Proxy, client: Client, args: Arguments)
   // What this client sends next may load a library, which must not be deleted.
   client.held = true;
   const slot = client.reserve();
-  listEverywhere(proxy, client, slot, lists => {
-    const blocks = lists.map(list => (isError(list) ? [] : clientLibraries(list).map(deletion)));
-    sendBlocks(proxy, client, slot, lists, blocks, replies => finish(client, slot, replies));
+  const shards = everyShard(proxy);
+  list(proxy, client, slot, shards, lists => {
+    const blocks = lists.map(list => (isList(list) ? clientLibraries(list).map(deletion) : []));
+    sendBlocks(proxy, client, slot, shards, lists, blocks, replies => finish(client, slot, replies));
   });
   return Verdict.Done;
 }
@@ -60,28 +62,22 @@ function restoreAndFlush(proxy: Proxy, client: Client, payload: Buffer): Verdict
   client.held = true;
   const slot = client.reserve();
   const content = readPayload(payload);
+  const shards = everyShard(proxy);
   const brought = new Set(typeof content === 'string' ? [] : content.libraries.map(({ name }) => name));
   const restored = new Gather(client, slot, ({ parts: outcomes }) => {
     const failed = outcomes.find(outcome => isError(outcome) && !collides(outcome));
     if (failed !== undefined) return finish(client, slot, [failed]);
-    listEverywhere(proxy, client, slot, lists => {
+    list(proxy, client, slot, shards, lists => {
       const blocks = lists.map((list, i) => {
-        if (isError(list)) return [];
+        if (!isList(list)) return [];
         const names = clientLibraries(list);
         if (isError(outcomes[i])) return [...names.map(deletion), encodeCommand(['FUNCTION', 'RESTORE', payload])];
         return names.filter(name => !brought.has(name)).map(deletion);
       });
-      sendBlocks(proxy, client, slot, lists, blocks, replies => finish(client, slot, replies));
+      sendBlocks(proxy, client, slot, shards, lists, blocks, replies => finish(client, slot, replies));
     });
   });
-  sendParts(
-    proxy,
-    restored,
-    proxy.shards,
-    encodeCommand(['FUNCTION', 'RESTORE', payload, 'REPLACE']),
-    true,
-    Effect.Write,
-  );
+  sendParts(proxy, restored, shards, encodeCommand(['FUNCTION', 'RESTORE', payload, 'REPLACE']), true, Effect.Write);
   return Verdict.Done;
 }
 
@@ -94,13 +90,19 @@ function deletion(library: string): Buffer {
   return encodeCommand(['FUNCTION', 'DELETE', library]);
 }
 
-function listEverywhere(
+/** Not one that is an error, or that nobody owed any more. */
+function isList(list: Buffer): boolean {
+  return list.length > 0 && !isError(list);
+}
+
+function list(
   proxy: Proxy,
   client: Client,
   slot: Gather['slot'],
+  shards: readonly Shard[],
   onLists: (lists: readonly Buffer[]) => void,
 ): void {
-  sendParts(proxy, new Gather(client, slot, ({ parts }) => onLists(parts)), proxy.shards, LIST, false);
+  sendParts(proxy, new Gather(client, slot, ({ parts }) => onLists(parts)), shards, LIST, false);
 }
 
 const LIST = encodeCommand(['FUNCTION', 'LIST']);
@@ -112,23 +114,26 @@ function sendBlocks(
   proxy: Proxy,
   client: Client,
   slot: Gather['slot'],
+  shards: readonly Shard[],
   lists: readonly Buffer[],
   blocks: readonly (readonly Buffer[])[],
   onDone: (replies: readonly Buffer[]) => void,
 ): void {
   if (client.gone) return;
   const gather = new Gather(client, slot, ({ parts }) => onDone(parts));
+  gather.isExcused = tag => !proxy.holders.includes(shards[tag] as Shard);
   for (const _ of blocks) gather.addPart();
   blocks.forEach((commands, tag) => {
-    const shard = proxy.shards[tag];
+    const shard = shards[tag] as Shard;
     const list = lists[tag] as Buffer;
-    if (shard === undefined || isError(list) || commands.length === 0) {
+    if (shard.retired || !isList(list) || commands.length === 0) {
       gather.settle(tag, isError(list) ? list : SHARED.ok);
       return;
     }
     const request = acquireRequest(gather, client, true, proxy.nowMs);
     request.tag = tag;
     request.skip = commands.length + 1;
+    request.fixed = true;
     bind(request, proxy, client, Effect.Write, proxy.rules.general, shard);
     const bytes = Buffer.concat([MULTI, ...commands, EXEC]);
     shard.lane(client.database, client.protocol).send(request, bytes, 0, bytes.length);
@@ -139,7 +144,7 @@ function sendBlocks(
 function finish(client: Client, slot: Gather['slot'], replies: readonly Buffer[]): void {
   const failures = replies.flatMap(reply => {
     if (isError(reply)) return [reply];
-    if (reply.equals(SHARED.ok)) return [];
+    if (reply.length === 0 || reply.equals(SHARED.ok)) return [];
     return elementsOf(reply).filter(
       one => isError(one) && !one.toString('latin1').startsWith('-ERR Library not found'),
     );

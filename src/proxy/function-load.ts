@@ -4,7 +4,7 @@ import { encodeCommand, error } from '../resp/encoder.ts';
 import { MINUS } from '../resp/protocol.ts';
 import { decodeReply, textOf } from '../resp/reply-value.ts';
 import type { Client } from './client.ts';
-import { sendParts, toEveryShard } from './everywhere.ts';
+import { everyShard, sendParts, toEveryShard } from './every-shard.ts';
 import { Verdict } from './forward.ts';
 import { Gather } from './gather.ts';
 import type { Proxy } from './proxy.ts';
@@ -20,18 +20,21 @@ import type { Shard } from './shard.ts';
  */
 export function sendFunctionLoad(proxy: Proxy, client: Client, args: Arguments): Verdict {
   const replaces = args.count > 3;
-  const { shards } = proxy;
+  const shards = everyShard(proxy);
   // What this client sends next may load the library anew, and that must not be undone.
   client.held = true;
   const take = (gather: Gather): void => {
     const { parts } = gather;
     const loaded = shards.filter((_, tag) => !isError(parts[tag]));
     if (loaded.length === 0 || loaded.length === shards.length) {
-      client.fulfil(gather.slot, parts.find(part => isError(part) && !isPresent(part)) ?? (parts[0] as Buffer));
+      client.fulfil(
+        gather.slot,
+        parts.find(part => isError(part) && !isPresent(part)) ?? (parts.find(part => part.length > 0) as Buffer),
+      );
       return client.release();
     }
     if (replaces || parts.some(isPresent)) return answerHalf(gather, shards, KEPT);
-    const library = textOf(decodeReply(parts.find(part => !isError(part)) as Buffer));
+    const library = textOf(decodeReply(parts.find(part => part.length > 0 && !isError(part)) as Buffer));
     const undo = new Gather(client, gather.slot, one => answerHalf(gather, shards, one.error === null ? UNDONE : KEPT));
     sendParts(proxy, undo, loaded, encodeCommand(['FUNCTION', 'DELETE', library]), true, Effect.Write);
   };

@@ -15,8 +15,10 @@ export class Gather implements ReplyReceiver {
   readonly client: Client;
   /** The client's place in its line, which the merged reply takes. */
   readonly slot: Request;
-  /** The whole reply of each part, in the order in which the parts were added. */
+  /** The whole reply of each part, in the order in which the parts were added; empty: none is owed (`isExcused`). */
   readonly parts: Buffer[] = [];
+  /** Tells for which parts a failure, or an error, counts as no reply: who was to answer them has no part in it any more. */
+  isExcused: (tag: number) => boolean = () => false;
   /** The merging keeps no part, nor a view of one, beyond its own call. */
   protected readonly mergesAtOnce: boolean = false;
   #cut: Buffer[][] = [];
@@ -54,7 +56,8 @@ export class Gather implements ReplyReceiver {
       return;
     }
     const pieces = this.#cut[tag];
-    this.parts[tag] = pieces === undefined ? piece : Buffer.concat([...pieces, piece]);
+    const part = pieces === undefined ? piece : Buffer.concat([...pieces, piece]);
+    this.parts[tag] = part[0] === MINUS && this.isExcused(tag) ? EMPTY : part;
     releaseRequest(request);
     this.#finishPart();
   }
@@ -62,8 +65,10 @@ export class Gather implements ReplyReceiver {
   onSkipped(): void {}
 
   onFailure(request: Request, failure: Failure, detail: string): void {
-    this.fail(request.tag, failureReply(failure, detail));
+    const { tag } = request;
     releaseRequest(request);
+    if (this.isExcused(tag)) this.settle(tag, EMPTY);
+    else this.fail(tag, failureReply(failure, detail));
   }
 
   /** Answers a part that was never sent. */

@@ -8,11 +8,13 @@ import { ringsideVersion } from '../telemetry/version.ts';
 import { wordArgument } from './argument-values.ts';
 import type { Client } from './client.ts';
 import { isBlocked } from './client-line.ts';
-import { sendParts } from './everywhere.ts';
+import { sendParts } from './every-shard.ts';
 import { Verdict } from './forward.ts';
 import { Gather } from './gather.ts';
 import { formatInfo, type InfoSection, type InfoSections, mergeInfo, parseInfo, parsePairs } from './info-merge.ts';
 import type { Proxy } from './proxy.ts';
+import { ownKeyIn } from './pulled-keys.ts';
+import type { Shard } from './shard.ts';
 
 /**
  * INFO [section …]: one server's answer, made of those of all primaries and of what the proxy knows of itself.
@@ -30,9 +32,12 @@ export function sendInfo(proxy: Proxy, client: Client, args: Arguments): Verdict
     const heard = new Set<string>();
     const texts: InfoSections[] = [];
     parts.forEach((part, i) => {
-      if (part[0] === MINUS) return;
-      heard.add(asked[i]?.name ?? '');
-      texts.push(parseInfo(String(decodeReply(part))));
+      if (part.length === 0 || part[0] === MINUS) return;
+      const shard = asked[i] as Shard;
+      heard.add(shard.name);
+      const sections = parseInfo(String(decodeReply(part)));
+      hideOwnKey(proxy, shard, sections.get('Keyspace'));
+      texts.push(sections);
     });
     client.fulfil(slot, verbatim(client.protocol, composeInfo(proxy, wanted, texts, heard)));
   };
@@ -85,7 +90,7 @@ function ownFields(proxy: Proxy): InfoSections {
   const { accepted, refused } = proxy.metrics.clients;
   sections.set('Stats', fieldsOf({ total_connections_received: accepted, rejected_connections: refused }));
   // As many as WAIT can answer. Which they are is not for clients to know, as in ROLE.
-  const replicas = Math.min(...proxy.shards.map(shard => shard.copies - 1));
+  const replicas = Math.min(...proxy.holders.map(shard => shard.copies - 1));
   sections.set('Replication', fieldsOf({ role: 'master', connected_slaves: replicas }));
   sections.set('Cluster', fieldsOf({ cluster_enabled: 0 }));
   return sections;
@@ -138,6 +143,19 @@ function hideMark(section: InfoSection | undefined): void {
   }
 }
 
+/**
+ * The set of pulled keys is not the clients'. While a portion is being prepared, it may not be there yet, and is counted
+ * for the moment that it takes to begin.
+ */
+function hideOwnKey(proxy: Proxy, shard: Shard, section: InfoSection | undefined): void {
+  const text = section?.get('db0');
+  const isThere = proxy.moving?.phase === 'moving' || shard === proxy.moving?.giver;
+  if (section === undefined || text === undefined || !isThere || ownKeyIn(proxy, shard, 0) === '') return;
+  const keys = (parsePairs(text).get('keys') ?? 0) - 1;
+  if (keys > 0) section.set('db0', text.replace(/keys=\d+/, `keys=${keys}`));
+  else section.delete('db0');
+}
+
 /** Errors that the proxy answered without asking a node. */
 function addOwnErrors(proxy: Proxy, section: InfoSection | undefined): void {
   if (section === undefined) return;
@@ -159,11 +177,12 @@ function ringsideFields(proxy: Proxy, heard: ReadonlySet<string>): InfoSection {
     topology_version: topology.version,
     shards: shards.length,
     shards_up: shards.filter(shard => shard.up).length,
-    shards_left_out: shards.flatMap(shard => (heard.has(shard.name) ? [] : shard.name)).join(','),
+    shards_left_out: proxy.holders.flatMap(shard => (heard.has(shard.name) ? [] : shard.name)).join(','),
   });
   shards.forEach((shard, index) => {
     const { nodeId, host, port } = shard.address;
-    const state = shard.up ? 'up' : 'down';
+    // One that holds no keys yet is missed by nobody.
+    const state = shard.up ? 'up' : proxy.holders.includes(shard) ? 'down' : 'coming';
     fields.set(`shard${index}`, `name=${shard.name},primary=${nodeId},addr=${host}:${port},state=${state}`);
   });
   return fields;

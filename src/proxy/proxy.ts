@@ -4,21 +4,25 @@ import type { Log } from '../base/line-log.ts';
 import { Random } from '../base/random.ts';
 import { CommandTable } from '../commands/table.ts';
 import type { Config } from '../config/config.ts';
-import { murmur3 } from '../ring/hash.ts';
-import { createRing, type Ring } from '../ring/ring.ts';
+import type { Ring } from '../ring/ring.ts';
 import type { ProxyMetrics } from '../telemetry/proxy-cells.ts';
+import { currentRoute, mayHoldKeys, ringInForce } from '../topology/move.ts';
 import type { Topology, TopologyShard } from '../topology/snapshot.ts';
-import { Failure } from '../upstream/request.ts';
 import type { Secure } from '../upstream/secure.ts';
 import { endBlock } from './block.ts';
 import type { Client } from './client.ts';
+import { Gate } from './gate.ts';
 import { learnCommands } from './learn-commands.ts';
+import { bindingOf, Moving } from './moving.ts';
 import { Rules } from './rules.ts';
+import { ScanOrder } from './scan-order.ts';
 import { ScriptCache } from './script-cache.ts';
 import { Shard, type ShardSettings, type ShardTiming } from './shard.ts';
+import { ShardSieve } from './shard-sieve.ts';
 import { stateOf } from './shard-state.ts';
 import { Slowlog } from './slowlog.ts';
 import { SubscriptionHub } from './subscriptions.ts';
+import { teachScripts } from './teach-scripts.ts';
 
 /**
  * What all clients of one proxy share: the ring and its shards, the table of commands, memory, counters.
@@ -48,9 +52,21 @@ export class Proxy {
   /** What clients were promised for their keys. */
   rules: Rules;
   ring: Ring;
-  /** A number, 32 bits without sign, that is another one wherever keys have other owners. */
-  ringHash: number;
+  /** How SCAN walks the shards. */
+  scanOrder: ScanOrder;
   shards: Shard[] = [];
+  /** Those of them that may hold keys: who is about to be added, or not set up yet, is asked nothing. */
+  holders: readonly Shard[] = [];
+  /** The shard for what has no key: it owns some now, and goes on owning some when a move is over. */
+  home: Shard;
+  /** Another number whenever some keys have another owner. */
+  ownersVersion = 1;
+  /** No longer part of the cluster; what was sent to them is not answered yet. */
+  readonly #retired = new Set<Shard>();
+  /** The portion of keys that is on the move; null: none is. */
+  moving: Moving | null = null;
+  /** Where everything waits that needs keys on the move. */
+  readonly gate: Gate;
   topology: Topology;
   /** CLIENT PAUSE: until when, and whether reads go on; 0 when nobody paused. */
   pausedUntilMs = 0;
@@ -68,13 +84,18 @@ export class Proxy {
     this.pool = new BufferPool(config.proxy.limits.heldBytes);
     this.slowlog = new Slowlog(config.proxy.slowlog);
     this.topology = topology;
-    this.ring = createRing(topology.ring, topology.shards);
-    this.ringHash = hashOf(describeRing(topology));
+    this.ring = ringInForce(topology);
+    this.scanOrder = new ScanOrder(topology);
     this.limits = { ...config.proxy.limits };
     this.config = this.#withLimits(config);
     this.rules = new Rules(config);
     this.subscriptions = new SubscriptionHub(this);
     this.shards = topology.shards.map((shard, index) => this.#createShard(shard, index, topology));
+    this.home = this.shards[0] as Shard;
+    this.gate = new Gate(this);
+    this.moving = this.#movingOf(topology);
+    this.moving?.start();
+    this.#takeHolders(topology);
     metrics.topology.version = topology.version;
     this.#takeLimits();
   }
@@ -97,7 +118,7 @@ export class Proxy {
 
   /** Shards whose primary is not logged in to, with the reason. */
   waitingFor(): string[] {
-    return this.shards.filter(shard => !shard.up).map(shard => `${shard.name}: ${shard.problem}`);
+    return this.holders.filter(shard => !shard.up).map(shard => `${shard.name}: ${shard.problem}`);
   }
 
   /** Takes a newer topology for the truth. */
@@ -105,30 +126,27 @@ export class Proxy {
     const before = this.topology;
     this.topology = topology;
     this.metrics.topology.version = topology.version;
-    if (describeRing(before) === describeRing(topology)) {
-      topology.shards.forEach((shard, index) => {
-        (this.shards[index] as Shard).follow(stateOf(shard, topology));
-      });
-      return;
+    const isSameRing = describeRing(before) === describeRing(topology);
+    const retired = isSameRing ? [] : this.#takeShards(topology);
+    if (!isSameRing) {
+      this.ring = ringInForce(topology);
+      this.scanOrder = new ScanOrder(topology);
+      this.ownersVersion += 1;
+      this.#settleClients();
     }
-    const old = new Map(this.shards.map(shard => [shard.name, shard]));
-    this.shards = topology.shards.map((shard, index) => {
-      const kept = old.get(shard.name);
-      if (kept === undefined) return this.#createShard(shard, index, topology);
-      old.delete(shard.name);
-      kept.index = index;
-      return kept;
-    });
-    this.ring = createRing(topology.ring, topology.shards);
-    this.ringHash = hashOf(describeRing(topology));
-    this.#forgetOwners();
+    const wasMoving = this.moving;
+    this.moving = this.#movingOf(topology);
+    if (wasMoving !== this.moving) wasMoving?.end('the portion goes on under another topology');
+    this.#takeHolders(topology);
     topology.shards.forEach((shard, index) => {
       (this.shards[index] as Shard).follow(stateOf(shard, topology));
     });
-    for (const shard of old.values()) {
-      shard.close();
-      this.metrics.dropShard(shard.name);
-    }
+    // What was taken from other lanes before keeps its place in front of what is taken now.
+    this.moving?.start();
+    if (wasMoving !== this.moving) this.gate.follow();
+    if (isSameRing) return;
+    for (const shard of this.shards) shard.sieve();
+    for (const shard of retired) shard.retire();
     this.subscriptions.follow();
   }
 
@@ -138,6 +156,7 @@ export class Proxy {
     this.#paused.delete(client);
     endBlock(client, this.pool);
     this.subscriptions.forget(client);
+    this.gate.forget(client);
   }
 
   /** Takes settings that may change while running. */
@@ -182,7 +201,13 @@ export class Proxy {
       shard.sweep(nowMs);
       queued += shard.cells.queued;
     }
+    for (const shard of this.#retired) {
+      shard.sweep(nowMs);
+      if (shard.idle) this.#closeRetired(shard);
+    }
     this.subscriptions.sweep(nowMs);
+    this.moving?.sweep(nowMs);
+    this.gate.sweep(nowMs);
     this.metrics.held.commands = queued;
     this.metrics.held.bytes = this.pool.heldBytes;
     this.metrics.clients.unreadBytes = this.pool.unreadBytes;
@@ -191,15 +216,61 @@ export class Proxy {
   close(): void {
     this.unpause();
     this.subscriptions.close();
-    for (const shard of this.shards) shard.close();
+    this.moving?.end('the proxy is closing');
+    for (const shard of [...this.shards, ...this.#retired]) shard.close();
   }
 
-  /** What was decided by the owners of keys holds no more: open blocks will not be carried out, watches are lost. */
-  #forgetOwners(): void {
+  /** The one at hand goes on as long as nothing has changed that the steps of a pull are bound to. */
+  #movingOf(topology: Topology): Moving | null {
+    const route = currentRoute(topology.move);
+    if (route === null) return null;
+    if (this.moving?.binding === bindingOf(topology)) return this.moving;
+    const shardOf = (name: string): Shard => this.shards.find(shard => shard.name === name) as Shard;
+    return new Moving(this, topology, shardOf(route.giver), shardOf(route.taker), this.moving);
+  }
+
+  /** Nothing that a client sends from now on may overtake what it has on its way to whoever owned its keys until now. */
+  #settleClients(): void {
     for (const client of this.clients.values()) {
-      client.transaction?.spoil();
-      client.watch?.lane.close(Failure.Closing, 'keys have other owners now');
+      if (client.inFlight === 0) continue;
+      client.settling = true;
+      client.plain = false;
     }
+  }
+
+  /** Makes the shards those of the topology; which of the old ones are not part of it any more. */
+  #takeShards(topology: Topology): Shard[] {
+    const old = new Map(this.shards.map(shard => [shard.name, shard]));
+    this.shards = topology.shards.map((shard, index) => {
+      const kept = old.get(shard.name);
+      if (kept === undefined) return this.#createShard(shard, index, topology);
+      old.delete(shard.name);
+      kept.index = index;
+      return kept;
+    });
+    for (const shard of old.values()) {
+      shard.index = NOWHERE;
+      this.#retired.add(shard);
+    }
+    for (const client of this.clients.values()) client.publishedTo = NOWHERE;
+    return [...old.values()];
+  }
+
+  #takeHolders({ shards, move }: Topology): void {
+    const isHolder = (shard: TopologyShard): boolean => mayHoldKeys(shard, move);
+    this.holders = this.shards.filter((_, index) => isHolder(shards[index] as TopologyShard));
+    const stays = ({ name, weight }: TopologyShard): boolean =>
+      weight > 0 && (move === null || (move.weights[name] ?? 0) > 0);
+    const index = Math.max(shards.findIndex(stays), 0);
+    this.home = shards.some(stays) ? (this.shards[index] as Shard) : (this.holders[0] as Shard);
+  }
+
+  /** Nobody waits for anything of it any more. */
+  #closeRetired(shard: Shard): void {
+    this.#retired.delete(shard);
+    shard.close();
+    // It may have come back under its name meanwhile, and counts on in the same cells.
+    if (!this.shards.some(({ name }) => name === shard.name)) this.metrics.dropShard(shard.name);
   }
 
   #withLimits(config: Config): Config {
@@ -231,6 +302,7 @@ export class Proxy {
       secret: this.config.secret,
       ...this.#timing(),
       random: this.#random,
+      sieveOf: one => new ShardSieve(this, one),
       onState: one => this.#onShardState(one),
       onLeaving: one => this.#letGo(one),
       onMoved: one => this.subscriptions.onMoved(one),
@@ -252,9 +324,12 @@ export class Proxy {
     if (this.#learnedFrom.get(shard.name) === runId) return;
     this.#learnedFrom.set(shard.name, runId);
     learnCommands(this, shard);
+    // It is about to be given keys, on which scripts may run in the midst of what they depend on.
+    if (!this.holders.includes(shard)) teachScripts(this, shard);
   }
 
   #onShardState(shard: Shard): void {
+    if (shard.retired) return;
     const { host, port, nodeId } = shard.address;
     if (shard.up) {
       this.#onLogin(shard);
@@ -271,16 +346,15 @@ export class Proxy {
   }
 }
 
+/** The index of a shard that is no longer part of the cluster. */
+const NOWHERE = -1;
+
 /** The longest that a timer can be set. */
 const MOST_TIMER_MS = 2 ** 31 - 1;
 
 /** All that decides which shard owns a key. */
-function describeRing(topology: Topology): string {
-  return JSON.stringify([topology.ring, topology.shards.map(shard => [shard.name, shard.weight])]);
-}
-
-/** 32 bits without sign. */
-export function hashOf(text: string): number {
-  const bytes = Buffer.from(text);
-  return murmur3(bytes, 0, bytes.length) >>> 0;
+function describeRing({ ring, shards, move }: Topology): string {
+  // Neither how fast it goes, nor whether it stands still.
+  const owners = move === null ? null : { ...move, paused: null, keysPerSecond: null, allowStalls: false };
+  return JSON.stringify([ring, shards.map(shard => [shard.name, shard.weight]), owners]);
 }

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import type { CommandRow } from '../commands/row.ts';
+import type { Arguments } from '../resp/arguments.ts';
 
 /**
  * The bodies of scripts that clients have loaded through this proxy, by digest.
@@ -27,6 +29,18 @@ export class ScriptCache {
     this.#bodies.delete(digest);
     this.#bodies.set(digest, body);
     return body;
+  }
+
+  /** All bodies by digest, the one used least recently first. */
+  entries(): [string, Buffer][] {
+    return [...this.#bodies];
+  }
+
+  /** Whether the script or function that is called may select another database: for all that is known of it. */
+  maySelect(row: CommandRow, args: Arguments): boolean {
+    if (row.name.startsWith('fcall')) return true;
+    const body = row.name.startsWith('evalsha') ? this.get(args.text(1).toLowerCase()) : args.copy(1);
+    return body === undefined || /select/i.test(body.toString('latin1'));
   }
 
   /** A script that no node would take. */

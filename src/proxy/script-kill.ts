@@ -23,8 +23,8 @@ export function sendKill(proxy: Proxy, client: Client, container: 'SCRIPT' | 'FU
   client.held = true;
   proxy.metrics.commands.split += 1;
   const bytes = encodeCommand([container, 'KILL']);
-  for (const _ of proxy.shards) gather.addPart();
-  proxy.shards.forEach((shard, tag) => {
+  for (const _ of proxy.holders) gather.addPart();
+  proxy.holders.forEach((shard, tag) => {
     new KillCall(gather, tag, shard, bytes, proxy.config.proxy.timeoutMs);
   });
   return Verdict.Done;

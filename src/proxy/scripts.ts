@@ -8,9 +8,9 @@ import type { Lane } from '../upstream/lane.ts';
 import { acquireRequest, type Failure, type ReplyReceiver, type Request, releaseRequest } from '../upstream/request.ts';
 import type { Client } from './client.ts';
 import { bind, refusalOfWrite, termsOf } from './commitment.ts';
-import { mergeFirst, toEveryShard } from './everywhere.ts';
+import { mergeFirst, toEveryShard } from './every-shard.ts';
 import { CROSSSLOT } from './failures.ts';
-import { anyShard, forward, KEYS_APART, ownerOfKeys, refuse, Verdict } from './forward.ts';
+import { anyShard, forward, KEYS_APART, keysOnTheMove, ownerOfKeys, refuse, Verdict } from './forward.ts';
 import { sendFunctionFlush, sendFunctionRestore } from './function-flush.ts';
 import { sendFunctionLoad } from './function-load.ts';
 import {
@@ -45,6 +45,8 @@ export function sendEval(proxy: Proxy, client: Client, row: CommandRow, args: Ar
   if (callsMark(row, args)) return refuse(proxy, client, NO_SUCH_FUNCTION);
   const owner = ownerOfKeys(proxy, row, args);
   if (owner === KEYS_APART) return refuse(proxy, client, CROSSSLOT);
+  const verdict = keysOnTheMove > 0 ? proxy.gate.passKeys(client, row, args) : null;
+  if (verdict !== null) return verdict;
   const shard = owner < 0 ? anyShard(proxy) : (proxy.shards[owner] as Shard);
   const terms = termsOf(proxy, row, args);
   const refusal = refusalOfWrite(row, terms, shard);
@@ -188,8 +190,13 @@ class ScriptCall implements ReplyReceiver {
     const call = Buffer.from(request.segment.buffer.subarray(request.from + this.#loadBytes, request.to));
     releaseRequest(request);
     const load = encodeCommand(['SCRIPT', 'LOAD', body]);
-    this.#shard.scripts.add(this.#digest);
-    this.send(this.#shard.lane(client.database, client.protocol), load, call);
+    const again = acquireRequest(this, client, this.#row.isWrite, this.#proxy.nowMs);
+    bind(again, this.#proxy, client, this.#row.effect, this.#terms, this.#shard);
+    again.skip = 1;
+    this.#loadBytes = load.length;
+    const bytes = Buffer.concat([load, call]);
+    // Its keys may have gone to another shard since, which may be the one that lacks the script.
+    this.#proxy.gate.reroute(again, bytes, 0, bytes.length, client.database, client.protocol);
     return true;
   }
 }
@@ -212,7 +219,8 @@ export function sendScript(proxy: Proxy, client: Client, row: CommandRow, args: 
         .copyAll()
         .slice(2)
         .map(digest => proxy.scripts.get(digest.toString('latin1').toLowerCase()) !== undefined);
-      toEveryShard(proxy, client, bytes, false, gather => mergeExists(gather, known));
+      // A shard that is yet to be given keys is taught what the others know.
+      toEveryShard(proxy, client, bytes, false, one => mergeExists(one, known), Effect.None, proxy.holders);
       return Verdict.Done;
     }
     case 'script|flush':
@@ -256,7 +264,7 @@ export function sendFunction(proxy: Proxy, client: Client, row: CommandRow, args
       return sendFunctionRestore(proxy, client, row, args);
     case 'function|delete':
       if (args.text(2) === MARK_LIBRARY) return refuse(proxy, client, NO_SUCH_LIBRARY);
-      toEveryShard(proxy, client, args.bytes.subarray(args.from, args.to), true, mergeOk, Effect.Write);
+      toEveryShard(proxy, client, args.bytes.subarray(args.from, args.to), true, mergeDeleted, Effect.Write);
       return Verdict.Done;
     default:
       // A word that a newer Redis has, or none: what it does to the mark is not known.
@@ -264,10 +272,18 @@ export function sendFunction(proxy: Proxy, client: Client, row: CommandRow, args
   }
 }
 
+/** A shard that keys have just begun to come to may not have had the library yet. */
+function mergeDeleted(gather: Gather): void {
+  const isMissing = (part: Buffer): boolean => part.toString('latin1').startsWith('-ERR Library not found');
+  const failed = gather.parts.find(part => part[0] === MINUS && !isMissing(part));
+  const isDeleted = gather.parts.some(part => part.equals(SHARED.ok));
+  gather.client.fulfil(gather.slot, failed ?? (isDeleted ? SHARED.ok : (gather.error ?? SHARED.ok)));
+}
+
 function onLoaded(proxy: Proxy, gather: Gather, body: Buffer): void {
   if (gather.error === null) {
     const digest = proxy.scripts.add(body);
-    for (const shard of proxy.shards) shard.scripts.add(digest);
+    for (const shard of proxy.holders) shard.scripts.add(digest);
   }
   mergeFirst(gather);
 }
@@ -276,7 +292,7 @@ function onLoaded(proxy: Proxy, gather: Gather, body: Buffer): void {
 function mergeExists(gather: Gather, known: readonly boolean[]): void {
   const failed = gather.error;
   if (failed !== null) return gather.client.fulfil(gather.slot, failed);
-  const answers = gather.parts.map(part => decodeReply(part) as number[]);
+  const answers = gather.parts.flatMap(part => (part.length > 0 ? [decodeReply(part) as number[]] : []));
   const pieces = known.map((isKnown, i) =>
     isKnown || answers.every(answer => answer[i] === 1) ? SHARED.one : SHARED.zero,
   );

@@ -5,7 +5,7 @@ import { COLON, SHARED } from '../resp/protocol.ts';
 import { integerArgument } from './argument-values.ts';
 import type { Client } from './client.ts';
 import { sendConfigGet } from './config-get.ts';
-import { toEveryShard } from './everywhere.ts';
+import { toEveryShard } from './every-shard.ts';
 import { forward, Verdict } from './forward.ts';
 import type { Gather } from './gather.ts';
 import { sendInfo } from './info.ts';

@@ -6,5 +6,5 @@ import type { Shard } from './shard.ts';
  * Chooses the shard that may answer for all: the first whose primary is logged in to.
  */
 export function reachableShard(proxy: Proxy): Shard {
-  return proxy.shards.find(shard => shard.up) ?? anyShard(proxy);
+  return proxy.holders.find(shard => shard.up) ?? anyShard(proxy);
 }

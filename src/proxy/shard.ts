@@ -2,16 +2,20 @@ import { Backoff } from '../base/backoff.ts';
 import type { BufferPool } from '../base/buffer-pool.ts';
 import type { Random } from '../base/random.ts';
 import { MOST_IDLE, MOST_LANES } from '../config/budget.ts';
+import { encodeCommand } from '../resp/encoder.ts';
 import type { Protocol } from '../resp/protocol.ts';
 import type { ShardCells } from '../telemetry/proxy-cells.ts';
 import { proxyUser, userPassword } from '../topology/credentials.ts';
 import { Connection, type ConnectionOwner } from '../upstream/connection.ts';
 import { Lane, type LaneSettings } from '../upstream/lane.ts';
+import type { Sieve } from '../upstream/lane-queue.ts';
 import type { Target } from '../upstream/login.ts';
-import { Failure } from '../upstream/request.ts';
+import { acquireRequest, Failure } from '../upstream/request.ts';
 import type { Secure } from '../upstream/secure.ts';
+import { IGNORED } from './client-unblock.ts';
 import { Commit } from './commit.ts';
 import type { Requirement } from './commit-rules.ts';
+import { UNCONFIRMED } from './commitment.ts';
 import { ReadLanes } from './read-lanes.ts';
 import { KnownScripts } from './script-cache.ts';
 import type { PrimaryAddress, ShardState } from './shard-state.ts';
@@ -43,6 +47,8 @@ export class Shard {
   #open: Lane[] = [];
   #idle: Lane[] = [];
   readonly #lent = new Set<Lane>();
+  readonly #sieve: Sieve;
+  #retired = false;
   #problem = '';
   #closed = false;
 
@@ -52,6 +58,7 @@ export class Shard {
     this.cells = cells;
     this.#state = state;
     this.#settings = settings;
+    this.#sieve = settings.sieveOf(this);
     this.commit = new Commit(requirementOf(state), {
       cells,
       secure: settings.secure,
@@ -83,6 +90,22 @@ export class Shard {
     return this.#state.inSync.length + 1;
   }
 
+  /** Whether it is no longer part of the cluster. */
+  get retired(): boolean {
+    return this.#retired;
+  }
+
+  /** Whether a supervisor has set it up: until then nobody can log in there. */
+  get formed(): boolean {
+    return this.#state.primary.runId !== null;
+  }
+
+  /** Whether nobody waits for anything of it. */
+  get idle(): boolean {
+    const isDone = (lane: Lane): boolean => lane.closed || lane.pending === 0;
+    return this.#open.every(isDone) && [...this.#lent].every(isDone) && this.#readLanes.all().every(isDone);
+  }
+
   /** Whether the primary is logged in to. */
   get up(): boolean {
     return (this.#lanes[0] as Lane).ready;
@@ -109,7 +132,7 @@ export class Shard {
 
   /** A connection for one client alone; null when as many are lent as may be. */
   borrow(database: number, protocol: Protocol): Lane | null {
-    if (this.#closed || this.#lent.size >= this.#settings.exclusiveBound) return null;
+    if (this.#closed || this.#retired || this.#lent.size >= this.#settings.exclusiveBound) return null;
     for (let i = this.#idle.length - 1; i >= 0; i -= 1) {
       const lane = this.#idle[i] as Lane;
       if (lane.database !== database || lane.protocol !== protocol) continue;
@@ -189,6 +212,30 @@ export class Shard {
     this.#move();
   }
 
+  /** Some keys have another owner: what waits to be sent here and names such keys goes there. */
+  sieve(): void {
+    for (const lane of [...this.#open, ...this.#lent]) lane.sieve();
+  }
+
+  /**
+   * It is no longer part of the cluster, and owns no key: what was sent is answered, what waits goes elsewhere. To be
+   * closed once it is `idle`.
+   */
+  retire(): void {
+    this.#retired = true;
+    this.#settings.onLeaving(this);
+    this.#unblock();
+    this.#readLanes.follow({ ...this.#state, inSync: [] });
+    for (const lane of this.#open) lane.retire(NO_PART);
+    for (const lane of this.#idle) lane.close(Failure.Closing, NO_PART);
+    this.#idle = [];
+    for (const lane of [...this.#lent]) {
+      if (lane.pending === 0) lane.close(Failure.Closing, NO_PART);
+      else lane.retire(NO_PART);
+    }
+    this.commit.leave();
+  }
+
   /** Takes bounds and times that may change while running; lanes that are open take them too. */
   reconfigure(timing: ShardTiming): void {
     this.#settings = { ...this.#settings, ...timing };
@@ -224,6 +271,19 @@ export class Shard {
       lane.close(Failure.Closing, 'the proxy is closing');
     this.#readLanes.close();
     this.commit.close();
+  }
+
+  /** Who waits for data there is let go by the node. */
+  #unblock(): void {
+    const main = this.lane(0, 2);
+    for (const lane of this.#lent) {
+      if (lane.pending === 0 || lane.clientId === 0 || !main.ready) continue;
+      const request = acquireRequest(IGNORED, null, true, performance.now());
+      request.confirm = UNCONFIRMED;
+      request.fixed = true;
+      const bytes = encodeCommand(['CLIENT', 'UNBLOCK', lane.clientId]);
+      main.send(request, bytes, 0, bytes.length);
+    }
   }
 
   /** Nothing more is sent to this primary for now: what is in flight is finished, the rest is held. */
@@ -316,6 +376,8 @@ export class Shard {
       queueBound,
       lasting: kind === 'main',
       lent: kind === 'lent',
+      // What a copy was to be asked goes to the primary's lanes when an epoch ends, and is looked through there.
+      sieve: kind === 'copy' ? null : this.#sieve,
       onState:
         kind === 'main' ? lane => this.#onMainLane(lane) : kind === 'copy' ? lane => this.#onReadLane(lane) : null,
     };
@@ -356,6 +418,8 @@ export interface ShardSettings extends ShardTiming {
   /** Every password is derived from it. */
   readonly secret: string;
   readonly random: Random;
+  /** Looks through what waits on a shard's lanes after keys have got other owners. */
+  readonly sieveOf: (shard: Shard) => Sieve;
   /** A shard's primary has become reachable, or is so no more. */
   readonly onState: (shard: Shard) => void;
   /**
@@ -382,6 +446,8 @@ function isSamePlace(one: PrimaryAddress, other: PrimaryAddress): boolean {
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+const NO_PART = 'the shard is no longer part of the cluster';
 
 /** Databases of a node, as Redis has them by default. */
 export const DATABASES = MOST_LANES / 2;

@@ -5,19 +5,23 @@ import { elementsOf } from '../resp/elements.ts';
 import { array, bulk, integer, push } from '../resp/encoder.ts';
 import { GREATER, SHARED } from '../resp/protocol.ts';
 import { decodeReply, type ReplyValue } from '../resp/reply-value.ts';
+import { ON_THE_MOVE } from '../ring/ring.ts';
+import { keyOf } from './all-keys.ts';
 import type { Client } from './client.ts';
-import { toEveryShard } from './everywhere.ts';
+import { toEveryShard } from './every-shard.ts';
 import { anyShard, forward, Verdict } from './forward.ts';
 import type { Gather } from './gather.ts';
 import type { Proxy } from './proxy.ts';
 import type { Shard } from './shard.ts';
-import { type MessageKind, SubscriberLink, type Topic } from './subscriber-link.ts';
+import type { MessageKind } from './subscriber-feed.ts';
+import { SubscriberLink, type Topic, WORDS } from './subscriber-link.ts';
 
 /**
  * Who listens to what: clients share one upstream subscription per channel and shard.
  *
  * A channel or pattern is listened to on every shard's primary and a PUBLISH goes to one of them, so that each message
- * comes once, those of scripts, transactions and keyspace events included. A sharded channel is its owner's alone.
+ * comes once, those of scripts, transactions and keyspace events included. A sharded channel is its owner's alone; while
+ * it is on the move, it is listened to on both sides, since others may still publish where it comes from.
  *
  * SUBSCRIBE is answered when every reachable shard has confirmed: a message published after the answer is heard. None
  * is passed on before the answer: a client would take it for the answer. For the same reason SUBSCRIBE waits until all
@@ -26,7 +30,10 @@ import { type MessageKind, SubscriberLink, type Topic } from './subscriber-link.
 export class SubscriptionHub {
   readonly #proxy: Proxy;
   readonly #listeners: Record<MessageKind, Map<string, Listeners>> = { c: new Map(), p: new Map(), s: new Map() };
-  #links: SubscriberLink[] = [];
+  /** None before the first client listens; then one for each shard. */
+  readonly #links = new Map<Shard, SubscriberLink>();
+  /** To shards that are no longer part of the cluster. */
+  readonly #leaving = new Set<SubscriberLink>();
 
   constructor(proxy: Proxy) {
     this.#proxy = proxy;
@@ -61,33 +68,45 @@ export class SubscriptionHub {
 
   /** The shards, or the owners of sharded channels, are others now. */
   follow(): void {
-    if (this.#links.length === 0) return;
-    const old = new Map(this.#links.map(link => [link.shard, link]));
-    this.#links = this.#proxy.shards.map(shard => old.get(shard) ?? this.#makeLink(shard));
-    for (const link of old.values()) if (!this.#links.includes(link)) link.close();
-    for (const kind of ['c', 'p', 's'] as const) {
-      for (const name of this.#listeners[kind].keys()) {
-        const wanted = this.#linksFor({ kind, name });
-        for (const link of this.#links) {
-          if (wanted.includes(link)) link.want({ kind, name }, () => {});
-          else link.drop({ kind, name });
-        }
+    if (this.#links.size === 0) return;
+    for (const [shard, link] of this.#links) {
+      if (this.#proxy.shards.includes(shard)) continue;
+      this.#links.delete(shard);
+      this.#leaving.add(link);
+      link.leave();
+    }
+    for (const link of this.#makeLinks()) {
+      for (const kind of ['c', 'p'] as const) {
+        for (const name of this.#listeners[kind].keys()) link.want({ kind, name }, null);
+      }
+    }
+    for (const name of this.#listeners.s.keys()) {
+      const topic: Topic = { kind: 's', name };
+      const wanted = this.#linksFor(topic);
+      for (const link of this.#links.values()) {
+        if (wanted.includes(link)) link.want(topic, null);
+        else link.drop(topic);
       }
     }
   }
 
-  /** A shard's primary is another. */
+  /** A shard's primary, or its epoch, is another. */
   onMoved(shard: Shard): void {
-    this.#links[shard.index]?.reconnect('the primary is another');
+    this.#links.get(shard)?.reconnect('the primary is another');
   }
 
   /** Looks at the clock, some times a second: a node that has gone silent is not listened to for ever. */
   sweep(nowMs: number): void {
-    for (const link of this.#links) link.sweep(nowMs, this.#proxy.config.proxy.timeoutMs);
+    const { timeoutMs } = this.#proxy.config.proxy;
+    for (const link of this.#links.values()) link.sweep(nowMs, timeoutMs);
+    for (const link of this.#leaving) {
+      link.sweep(nowMs, timeoutMs);
+      if (link.closed) this.#leaving.delete(link);
+    }
   }
 
   close(): void {
-    for (const link of this.#links) link.close();
+    for (const link of [...this.#links.values(), ...this.#leaving]) link.close();
   }
 
   #subscribe(client: Client, kind: MessageKind, names: readonly string[]): void {
@@ -115,10 +134,13 @@ export class SubscriptionHub {
     for (const name of names) {
       set.add(name);
       const topic = { kind, name };
-      const links = this.#linksFor(topic);
-      due += links.length;
       this.#listen(client, topic);
-      for (const link of links) link.want(topic, onConfirmed);
+      for (const link of this.#linksFor(topic)) {
+        // Nobody publishes on one that is yet to be given its first key.
+        const isAwaited = this.#proxy.holders.includes(link.shard);
+        if (isAwaited) due += 1;
+        link.want(topic, isAwaited ? onConfirmed : null);
+      }
       frames.push(this.#confirmation(client, `${PREFIX[kind]}subscribe`, kind, name));
     }
     client.settle();
@@ -163,14 +185,26 @@ export class SubscriptionHub {
   }
 
   #linksFor(topic: Topic): SubscriberLink[] {
-    if (this.#links.length === 0) this.#links = this.#proxy.shards.map(shard => this.#makeLink(shard));
-    if (topic.kind !== 's') return this.#links;
+    this.#makeLinks();
+    if (topic.kind !== 's') return [...this.#links.values()];
+    const { ring, shards, moving } = this.#proxy;
     const name = Buffer.from(topic.name, 'latin1');
-    return [this.#links[this.#proxy.ring.ownerOf(name, 0, name.length)] as SubscriberLink];
+    const owner = ring.ownerOf(name, 0, name.length);
+    const listened = [shards[owner % ON_THE_MOVE] as Shard];
+    if (owner >= ON_THE_MOVE && moving !== null) listened.push(moving.giver);
+    return listened.map(shard => this.#links.get(shard) as SubscriberLink);
   }
 
-  #makeLink(shard: Shard): SubscriberLink {
-    return new SubscriberLink(shard, (kind, name, frame) => this.#onMessage(kind, name, frame));
+  /** Makes the links that lack; tells which. */
+  #makeLinks(): SubscriberLink[] {
+    const made: SubscriberLink[] = [];
+    for (const shard of this.#proxy.shards) {
+      if (this.#links.has(shard)) continue;
+      const link = new SubscriberLink(shard, (kind, name, frame) => this.#onMessage(kind, name, frame));
+      this.#links.set(shard, link);
+      made.push(link);
+    }
+    return made;
   }
 
   #onMessage(kind: MessageKind, name: string, frame: Buffer): void {
@@ -214,7 +248,7 @@ export class SubscriptionHub {
   #mergeCounts(gather: Gather, kind: MessageKind, names: readonly string[]): void {
     const failed = gather.error;
     if (failed !== null) return gather.client.fulfil(gather.slot, failed);
-    const answers = gather.parts.map(part => decodeReply(part) as ReplyValue[]);
+    const answers = gather.parts.flatMap(part => (part.length > 0 ? [decodeReply(part) as ReplyValue[]] : []));
     const pieces = names.flatMap((name, i) => {
       const upstream = Math.max(0, ...answers.map(answer => Number(answer[i * 2 + 1] ?? 0)));
       const own = this.listeners(kind, name);
@@ -230,7 +264,11 @@ type Listeners = Map<Client, boolean>;
 
 function mergeNames(gather: Gather): void {
   const failed = gather.error;
-  gather.client.fulfil(gather.slot, failed ?? array(gather.parts.flatMap(elementsOf)));
+  const names = gather.parts.flatMap(part => (part.length > 0 ? elementsOf(part) : []));
+  const known = new Map(names.map(name => [name.toString('latin1'), name]));
+  // On the move, one may be listened to on two shards; and some are the proxies' own.
+  const clients = [...known.values()].filter(name => !keyOf(name).toString('latin1').startsWith(WORDS));
+  gather.client.fulfil(gather.slot, failed ?? array(clients));
 }
 
 /** The frame with the mark that RESP3 gives to what nobody asked for. */

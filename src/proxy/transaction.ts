@@ -12,7 +12,18 @@ import type { Client } from './client.ts';
 import { bind, refusalOfWrite, termsOf } from './commitment.ts';
 import { dropWatch, lendFor } from './exclusive.ts';
 import { CROSSSLOT, overloaded } from './failures.ts';
-import { anyShard, KEYS_APART, KEYS_NONE, ownerOfKeys, refuse, sortCrossesShards, Verdict } from './forward.ts';
+import {
+  anyShard,
+  KEYS_APART,
+  KEYS_NONE,
+  keysOnTheMove,
+  looksUpKeys,
+  ownerOfKeys,
+  type PlacedKey,
+  refuse,
+  sortCrossesShards,
+  Verdict,
+} from './forward.ts';
 import { SET_REPL } from './function-mark.ts';
 import { Gather } from './gather.ts';
 import { argumentsOf, ownCall } from './own-commands.ts';
@@ -33,6 +44,7 @@ import type { Shard } from './shard.ts';
 /** Takes a command into the block, or refuses it. */
 export function queueCommand(proxy: Proxy, client: Client, row: CommandRow, args: Arguments): Verdict {
   const transaction = client.transaction as Transaction;
+  takeOwners(proxy, client, transaction);
   if (row.has(Flag.no_multi)) return refuse(proxy, client, error('ERR Command not allowed inside a transaction'));
   const obstacle = obstacleOf(proxy, row);
   if (obstacle !== null) {
@@ -94,7 +106,7 @@ function obstacleOf(proxy: Proxy, row: CommandRow): string | null {
   if (row.name === 'config|get') return 'is answered for the whole';
   // Even with a single shard: its mark must be neither shown nor touched.
   if (row.route === Route.Function) return 'concerns every shard';
-  return proxy.shards.length > 1 && EVERY_SHARD.has(row.route) ? 'concerns every shard' : null;
+  return proxy.holders.length > 1 && EVERY_SHARD.has(row.route) ? 'concerns every shard' : null;
 }
 
 /** MULTI, EXEC, DISCARD. */
@@ -106,6 +118,7 @@ export function answerTransaction(proxy: Proxy, client: Client, row: CommandRow)
       return Verdict.Done;
     }
     client.transaction = new Transaction();
+    client.transaction.ownersVersion = proxy.ownersVersion;
     client.plain = false;
     client.reply(SHARED.ok);
     return Verdict.Done;
@@ -126,7 +139,15 @@ function execute(proxy: Proxy, client: Client, transaction: Transaction): Verdic
   const needsOwn = client.watch !== null || transaction.selects;
   const hasLocal = transaction.commands.some(queued => queued.local || teaches(queued));
   if ((needsOwn || hasLocal) && client.inFlight > 0) return Verdict.Defer;
+  takeOwners(proxy, client, transaction);
+  const isDoomed = transaction.spoiled || transaction.apart || client.watch?.lane.closed === true;
+  const verdict = isDoomed ? null : passBlock(proxy, client, transaction);
+  if (verdict === Verdict.Defer) return verdict;
   endTransaction(proxy, client);
+  if (verdict !== null) {
+    dropWatch(client);
+    return verdict;
+  }
   if (transaction.spoiled) {
     dropWatch(client);
     client.reply(EXECABORT);
@@ -136,6 +157,10 @@ function execute(proxy: Proxy, client: Client, transaction: Transaction): Verdic
     dropWatch(client);
     client.reply(nilArray(client.protocol));
     return Verdict.Done;
+  }
+  if (transaction.apart) {
+    dropWatch(client);
+    return refuse(proxy, client, CROSSSLOT);
   }
   if (transaction.commands.length === 0 && client.watch === null) {
     client.reply(SHARED.emptyArray);
@@ -165,6 +190,56 @@ function execute(proxy: Proxy, client: Client, transaction: Transaction): Verdic
   sendBlock(proxy, shard, lane, request, transaction.commands);
   proxy.metrics.commands.write += 1;
   return Verdict.Done;
+}
+
+/** Looks up the owners of the block's keys again, where some keys have got others since they were queued. */
+function takeOwners(proxy: Proxy, client: Client, transaction: Transaction): void {
+  if (transaction.ownersVersion === proxy.ownersVersion) return;
+  transaction.ownersVersion = proxy.ownersVersion;
+  const mayDiffer = proxy.config.proxy.transactions === 'split' && client.watch === null && !transaction.selects;
+  const { watch } = client;
+  let first = watch !== null && !watch.lane.closed ? watch.shard : -1;
+  for (const queued of transaction.commands) {
+    const { args, row } = queued;
+    // What was allowed on a single shard.
+    if (obstacleOf(proxy, row) !== null) transaction.spoil();
+    // The command as it is sent: GETS and CAS go as scripts.
+    const owner = ownerOfKeys(proxy, proxy.table.resolve(args) ?? row, args);
+    if (owner === KEYS_APART) transaction.apart = true;
+    if (owner < 0) continue;
+    queued.shard = owner;
+    if (first < 0) first = owner;
+    else if (owner !== first && mayDiffer) transaction.split = true;
+    else if (owner !== first) transaction.apart = true;
+  }
+  transaction.shard = transaction.commands.find(({ shard }) => shard >= 0)?.shard ?? -1;
+}
+
+/** Whether all keys of the block may be used now; null: they may. */
+function passBlock(proxy: Proxy, client: Client, transaction: Transaction): Verdict | null {
+  const { gate, moving } = proxy;
+  if (moving === null) return null;
+  const missing: PlacedKey[] = [];
+  let { database } = client;
+  let needsEnd = false;
+  let needsListeners = false;
+  for (const { args, row } of transaction.commands) {
+    if (row.name === 'select') {
+      database = databaseOf(args, database);
+      continue;
+    }
+    const sent = proxy.table.resolve(args) ?? row;
+    ownerOfKeys(proxy, sent, args);
+    if (keysOnTheMove === 0) continue;
+    if (row.route === Route.ShardPublish) {
+      needsListeners ||= moving.phase === 'preparing';
+      continue;
+    }
+    for (const key of gate.missingKeys(database, sent, args)) missing.push(key);
+    needsEnd ||= row.route === Route.Sort && looksUpKeys(args);
+  }
+  if (needsEnd) return gate.awaitEnd(client);
+  return missing.length > 0 || needsListeners ? gate.hold(client, missing) : null;
 }
 
 /** The copies may have become too few since a command was queued. */
@@ -285,11 +360,15 @@ function endTransaction(proxy: Proxy, client: Client): void {
 function selectedDatabase(transaction: Transaction): number {
   let database = -1;
   for (const { row, args } of transaction.commands) {
-    if (row.name !== 'select') continue;
-    const text = args.text(1);
-    if (/^(0|[1-9]|1[0-5])$/.test(text)) database = Number(text);
+    if (row.name === 'select') database = databaseOf(args, database);
   }
   return database;
+}
+
+/** The database that a SELECT names; where it names none, the one that was selected before. */
+function databaseOf(args: Arguments, before: number): number {
+  const text = args.text(1);
+  return /^(0|[1-9]|1[0-5])$/.test(text) ? Number(text) : before;
 }
 
 function spoken(row: CommandRow): string {

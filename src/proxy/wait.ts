@@ -29,7 +29,7 @@ export function answerWait(proxy: Proxy, client: Client, args: Arguments): Verdi
   if (mustWait(client)) return Verdict.Defer;
   // Inside a block WAIT does not wait. What the block itself waits for before it is answered, that many copies have.
   if (client.capture !== null) return answer(proxy, client, integer(confirmedCopies(proxy)));
-  const reachable = proxy.shards.filter(shard => shard.up);
+  const reachable = proxy.holders.filter(shard => shard.up);
   const borrowed = borrowAll(reachable);
   if (borrowed === null) {
     proxy.metrics.overloaded.exclusive += 1;
@@ -37,7 +37,7 @@ export function answerWait(proxy: Proxy, client: Client, args: Arguments): Verdi
   }
   proxy.metrics.commands.exclusive += 1;
   const bytes = Buffer.concat([WORD, encodeCommand(['WAIT', String(replicas), args.text(2)])]);
-  new Waiting(proxy, client, borrowed, reachable.length < proxy.shards.length).begin(bytes, timeMs);
+  new Waiting(proxy, client, borrowed, reachable.length < proxy.holders.length).begin(bytes, timeMs);
   return Verdict.Done;
 }
 
@@ -48,27 +48,45 @@ export function waitingLanes(client: Client): readonly Asked[] | null {
 
 interface Asked {
   readonly lane: Lane;
+  /** Its index, as of now. */
   readonly shard: number;
-  readonly giveBack: (clean: boolean) => void;
 }
 
 /** One connection to each shard, or none at all. */
-function borrowAll(shards: readonly Shard[]): Asked[] | null {
-  const asked: Asked[] = [];
+function borrowAll(shards: readonly Shard[]): AskedShard[] | null {
+  const asked: AskedShard[] = [];
   for (const shard of shards) {
     const lane = shard.borrow(0, 2);
     if (lane === null) {
       for (const one of asked) one.giveBack(true);
       return null;
     }
-    asked.push({ lane, shard: shard.index, giveBack: clean => shard.giveBack(lane, clean) });
+    asked.push(new AskedShard(lane, shard));
   }
   return asked;
 }
 
+class AskedShard implements Asked {
+  readonly lane: Lane;
+  readonly of: Shard;
+
+  constructor(lane: Lane, of: Shard) {
+    this.lane = lane;
+    this.of = of;
+  }
+
+  get shard(): number {
+    return this.of.index;
+  }
+
+  giveBack(clean: boolean): void {
+    this.of.giveBack(this.lane, clean);
+  }
+}
+
 /** One WAIT of one client; it stands as what the client has borrowed. */
 class Waiting implements ReplyReceiver {
-  readonly asked: readonly Asked[];
+  readonly asked: readonly AskedShard[];
   readonly #proxy: Proxy;
   readonly #client: Client;
   readonly #slot: Request;
@@ -81,22 +99,22 @@ class Waiting implements ReplyReceiver {
   readonly #inSync: readonly number[];
   readonly #pieces: Buffer[][] = [];
 
-  constructor(proxy: Proxy, client: Client, asked: readonly Asked[], someUnreachable: boolean) {
+  constructor(proxy: Proxy, client: Client, asked: readonly AskedShard[], someUnreachable: boolean) {
     this.#proxy = proxy;
     this.#client = client;
     this.asked = asked;
     this.#slot = client.reserve();
     this.#fewest = someUnreachable ? 0 : Number.POSITIVE_INFINITY;
     this.#due = asked.length;
-    this.#inSync = asked.map(({ shard }) => (proxy.shards[shard]?.copies ?? 1) - 1);
+    this.#inSync = asked.map(({ of }) => of.copies - 1);
   }
 
   get lane(): Lane {
-    return (this.asked[0] as Asked).lane;
+    return (this.asked[0] as AskedShard).lane;
   }
 
   get shard(): number {
-    return (this.asked[0] as Asked).shard;
+    return (this.asked[0] as AskedShard).shard;
   }
 
   begin(bytes: Buffer, timeMs: number): void {
@@ -110,6 +128,7 @@ class Waiting implements ReplyReceiver {
       const request = acquireRequest(this, client, false, this.#proxy.nowMs);
       request.tag = tag;
       request.skip = 1;
+      request.fixed = true;
       lane.send(request, bytes, 0, bytes.length);
     });
   }
@@ -137,11 +156,14 @@ class Waiting implements ReplyReceiver {
   onFailure(request: Request): void {
     const { tag } = request;
     releaseRequest(request);
-    this.#fewest = 0;
+    // One that is no longer part of the cluster has none of this client's writes.
+    if (this.asked[tag]?.of.retired !== true) this.#fewest = 0;
     this.#end(tag, false);
   }
 
   #hear(tag: number, replicas: number): void {
+    // It was let go early, and has none of this client's writes.
+    if (this.asked[tag]?.of.retired === true) return;
     this.#fewest = Math.min(this.#fewest, replicas, this.#inSync[tag] ?? 0);
   }
 
@@ -158,16 +180,16 @@ class Waiting implements ReplyReceiver {
   #giveBack(tag: number, clean: boolean): void {
     if (this.#ended[tag] === true) return;
     this.#ended[tag] = true;
-    const { lane, giveBack } = this.asked[tag] as Asked;
-    lane.patienceMs = this.#proxy.config.proxy.timeoutMs;
-    giveBack(clean);
+    const asked = this.asked[tag] as AskedShard;
+    asked.lane.patienceMs = this.#proxy.config.proxy.timeoutMs;
+    asked.giveBack(clean);
   }
 }
 
 /** How many replicas hold all that was answered on the usual terms: the smallest number over the shards. */
 function confirmedCopies(proxy: Proxy): number {
   if (!proxy.rules.general.confirmWrites) return 0;
-  return Math.min(...proxy.shards.map(shard => shard.copies - 1));
+  return Math.min(...proxy.holders.map(shard => shard.copies - 1));
 }
 
 const WORD = encodeCommand(['SPUBLISH', CHANNEL, '']);

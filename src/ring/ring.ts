@@ -7,7 +7,7 @@
  * and in every version: what is written here is as binding as a file format.
  */
 import { assert } from '../base/assert.ts';
-import { Circle } from './circle.ts';
+import { Circle, type TokenSet } from './circle.ts';
 import { type HashFunction, murmur3 } from './hash.ts';
 import { ketamaPoints, modulaSlots, type RingShard } from './twemproxy.ts';
 import { type TwemproxyHash, twemproxyHash } from './twemproxy-hashes.ts';
@@ -19,20 +19,48 @@ export type RingConfig =
 
 export interface Ring {
   readonly shardCount: number;
-  /** Index of the shard that owns the key in `bytes[start, start + length)`. Allocates nothing. */
+  /**
+   * Index of the shard that owns the key in `bytes[start, start + length)`, plus `ON_THE_MOVE` for a key that is just
+   * being moved there. Allocates nothing.
+   */
   ownerOf(bytes: Uint8Array, start: number, length: number): number;
   /** The key's hash, unsigned: of its hash tag where it has one. */
   hashOf(bytes: Uint8Array, start: number, length: number): number;
 }
 
-/** The ring over these shards, whose order decides the indices that `ownerOf` answers and nothing else. */
+/**
+ * Added to an owner's index: the key is of the portion that is just being moved to that owner (`MovingRing`). Above every
+ * index, so that an array of 16 bits an entry keeps the owner alone.
+ */
+export const ON_THE_MOVE = 0x10000;
+
+/**
+ * The ring over these shards, whose order decides the indices that `ownerOf` answers and nothing else. A shard of weight
+ * 0 owns nothing: it is there, and keys are yet to be moved to it, or all were moved away.
+ */
 export function createRing(ring: RingConfig, shards: readonly RingShard[]): Ring {
-  assert(shards.length > 0, 'a ring needs at least one shard');
   assert(new Set(shards.map(shard => shard.name)).size === shards.length, 'shards of a ring have different names');
-  if (ring.kind === 'murmur3') return new CircleRing(murmur3, ring.hashTag, shards, vnodeTokens(shards, ring.vnodes));
-  const hash = twemproxyHash(ring.hash);
-  if (ring.distribution === 'modula') return new ModulaRing(hash, ring.hashTag, shards);
-  return new CircleRing(hash, ring.hashTag, shards, ketamaPoints(shards));
+  const owners = shards.map((_, index) => index).filter(index => (shards[index] as RingShard).weight > 0);
+  const live = owners.map(index => shards[index] as RingShard);
+  assert(live.length > 0, 'a ring needs at least one shard');
+  const hash = ring.kind === 'murmur3' ? murmur3 : twemproxyHash(ring.hash);
+  if (live.length === 1) return new SoleRing(hash, ring.hashTag, shards.length, owners[0] as number);
+  if (ring.kind === 'twemproxy' && ring.distribution === 'modula') {
+    const slots = modulaSlots(live).map(owner => owners[owner] as number);
+    return new ModulaRing(hash, ring.hashTag, shards.length, slots);
+  }
+  return new CircleRing(hash, ring.hashTag, shards.length, tokensOn(ring, shards));
+}
+
+/**
+ * The tokens of every shard that owns any, of equal ones the earlier set's counting; `owner` is the index in `shards`. Of
+ * a ring that is a circle.
+ */
+export function tokensOn(ring: RingConfig, shards: readonly RingShard[]): TokenSet[] {
+  const owners = shards.map((_, index) => index).filter(index => (shards[index] as RingShard).weight > 0);
+  const live = owners.map(index => shards[index] as RingShard);
+  const sets = ring.kind === 'murmur3' ? vnodeTokens(live, ring.vnodes) : ketamaPoints(live);
+  return sets.map(({ owner, tokens }) => ({ owner: owners[owner] as number, tokens }));
 }
 
 /**
@@ -60,10 +88,10 @@ abstract class TaggedRing {
   #open: number;
   #close: number;
 
-  constructor(hash: HashFunction, hashTag: string, shards: readonly RingShard[]) {
+  constructor(hash: HashFunction, hashTag: string, shardCount: number) {
     const tag = Buffer.from(hashTag);
     assert(tag.length === 0 || tag.length === 2, 'a hash tag is two characters of one byte each');
-    this.shardCount = shards.length;
+    this.shardCount = shardCount;
     this.#hash = hash;
     this.#open = tag[0] ?? -1;
     this.#close = tag[1] ?? -1;
@@ -92,21 +120,29 @@ abstract class TaggedRing {
   }
 }
 
+/** All keys have one owner. */
+class SoleRing extends TaggedRing implements Ring {
+  #owner: number;
+
+  constructor(hash: HashFunction, hashTag: string, shardCount: number, owner: number) {
+    super(hash, hashTag, shardCount);
+    this.#owner = owner;
+  }
+
+  ownerOf(): number {
+    return this.#owner;
+  }
+}
+
 class CircleRing extends TaggedRing implements Ring {
   #circle: Circle;
 
-  constructor(
-    hash: HashFunction,
-    hashTag: string,
-    shards: readonly RingShard[],
-    sets: ConstructorParameters<typeof Circle>[0],
-  ) {
-    super(hash, hashTag, shards);
+  constructor(hash: HashFunction, hashTag: string, shardCount: number, sets: readonly TokenSet[]) {
+    super(hash, hashTag, shardCount);
     this.#circle = new Circle(sets);
   }
 
   ownerOf(bytes: Uint8Array, start: number, length: number): number {
-    if (this.shardCount === 1) return 0;
     return this.#circle.ownerOf(this.signedHashOf(bytes, start, length));
   }
 }
@@ -114,13 +150,12 @@ class CircleRing extends TaggedRing implements Ring {
 class ModulaRing extends TaggedRing implements Ring {
   #slots: Uint16Array;
 
-  constructor(hash: HashFunction, hashTag: string, shards: readonly RingShard[]) {
-    super(hash, hashTag, shards);
-    this.#slots = modulaSlots(shards);
+  constructor(hash: HashFunction, hashTag: string, shardCount: number, slots: Uint16Array) {
+    super(hash, hashTag, shardCount);
+    this.#slots = slots;
   }
 
   ownerOf(bytes: Uint8Array, start: number, length: number): number {
-    if (this.shardCount === 1) return 0;
     return this.#slots[this.hashOf(bytes, start, length) % this.#slots.length] as number;
   }
 }

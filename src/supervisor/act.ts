@@ -30,7 +30,7 @@ export class NodeCalls {
     if (this.#closed) return failure('unreachable', 'this leadership is over');
     const address = this.#addressOf(call.nodeId);
     if (address === null) return failure('unreachable', `no node ${call.nodeId} is known`);
-    return this.#channel(call, address).perform(call.commands, call.limitMs);
+    return this.#channel(call, address).perform(call);
   }
 
   /** Breaks every channel off; calls that wait end as unreachable. */
@@ -74,8 +74,8 @@ class Channel {
     this.#ready.catch(() => this.drop());
   }
 
-  async perform(commands: Call['commands'], limitMs: number): Promise<CallOutcome> {
-    const work = this.#ready.then(link => link.send(commands)).then(succeeded, failed);
+  async perform({ commands, limitMs, binary }: Call): Promise<CallOutcome> {
+    const work = this.#ready.then(link => link.send(commands, binary)).then(succeeded, failed);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<CallOutcome>(resolve => {
       timer = setTimeout(() => resolve(failure('silent', `no answer within ${limitMs} ms`)), limitMs);

@@ -1,5 +1,7 @@
 import type { Logger } from '../base/log.ts';
+import { currentRoute, type TopologyMove } from '../topology/move.ts';
 import { diffTopologies, type ShardChange, type Topology } from '../topology/snapshot.ts';
+import { isSameRing } from './proposal.ts';
 
 /**
  * What has happened to a cluster, newest last: kept for those who ask, and written to the log, one line each.
@@ -73,12 +75,19 @@ function onlyShard(before: Topology, after: Topology): string | null {
 function changesBetween(before: Topology, after: Topology): string[] {
   const diff = diffTopologies(before, after);
   const words = diff.shardsChanged.flatMap(change => shardWords(before, after, change));
-  if (diff.ring) words.push('another ring');
+  if (!isSameRing(before.ring, after.ring)) words.push('another ring');
+  for (const { name, weight } of after.shards) {
+    const old = before.shards.find(shard => shard.name === name);
+    if (old !== undefined && old.weight !== weight) words.push(`weight ${weight} of shard ${name}, was ${old.weight}`);
+  }
+  if (diff.move) words.push(...moveWords(before.move, after.move));
   for (const name of diff.shardsAdded) words.push(`shard ${name} added`);
   for (const name of diff.shardsRemoved) words.push(`shard ${name} removed`);
   for (const id of diff.nodesAdded) words.push(`node ${id} added`);
   for (const id of diff.nodesRemoved) words.push(`node ${id} removed`);
   for (const id of diff.nodesMoved) words.push(`node ${id} has another address`);
+  for (const id of diff.nodesDraining) words.push(`node ${id} is drained`);
+  for (const id of diff.nodesKept) words.push(`node ${id} is drained no more`);
   for (const id of diff.nodesReborn) words.push(`another incarnation of ${id}`);
   return words.length === 0 ? ['nothing else changed'] : words;
 }
@@ -95,6 +104,26 @@ function shardWords(before: Topology, after: Topology, change: ShardChange): str
   if (change.paused) words.push(shard.paused ? 'paused' : 'no longer paused');
   if (change.nodes) words.push(`nodes ${list(shard.nodes)}, were ${list(old.nodes)}`);
   return [`shard ${shard.name} ${words.join(', ')}`];
+}
+
+function moveWords(before: TopologyMove | null, after: TopologyMove | null): string[] {
+  if (after === null) return ['the move is over'];
+  if (before === null) return [`a move of keys begins, in ${after.portions.length} portions`];
+  const words: string[] = [];
+  if (after.aborting && !before.aborting) words.push('the move is aborted: what was moved goes back');
+  if (after.moved !== before.moved) words.push(`${after.moved} of ${after.portions.length} portions have arrived`);
+  const { current } = after;
+  if (current !== null && (current.phase !== before.current?.phase || current.way !== before.current.way)) {
+    const route = currentRoute(after);
+    words.push(`portion ${current.index + 1}, from ${route?.giver} to ${route?.taker}, is ${current.phase}`);
+  }
+  if (after.paused !== before.paused)
+    words.push(after.paused === null ? 'the move goes on' : `the move is paused (${after.paused})`);
+  if (after.keysPerSecond !== before.keysPerSecond) {
+    const bound = after.keysPerSecond === null ? 'as the settings say' : `at most ${after.keysPerSecond} keys a second`;
+    words.push(`the move goes ${bound}`);
+  }
+  return words;
 }
 
 function list(ids: readonly string[]): string {

@@ -5,7 +5,10 @@ import type { Topology } from '../topology/snapshot.ts';
 import type { Order, OrderAnswer } from './core/engine.ts';
 import type { ClusterEvent } from './events.ts';
 import { askLeader, FORWARDED } from './leader-link.ts';
-import { readOrder } from './orders.ts';
+import { type OrderMistake, readLeave, readMoveOrder, readNodeOrder, readOrder } from './orders.ts';
+import type { MovePlan } from './plan.ts';
+import type { Leave } from './planner.ts';
+import { type Proposal, readProposal } from './proposal.ts';
 import type { ClusterStatus } from './status.ts';
 
 /** What the interface tells of: asked anew at each request. */
@@ -24,6 +27,10 @@ export interface HttpSource {
   leader(): Promise<string | null>;
   /** Null: this supervisor does not lead. */
   order(order: Order): OrderAnswer | null;
+  /** What a proposal would move; null: this supervisor does not lead. */
+  plan(proposal: Proposal): Promise<MovePlan | null>;
+  /** Begins what a plan has shown; null: this supervisor does not lead. */
+  apply(proposal: Proposal, leave: Leave): Promise<OrderAnswer | null>;
 }
 
 export interface HttpAccess {
@@ -41,6 +48,9 @@ const HEARTBEAT_MS = 1000;
 /** A proxy that has left so much of the feed unread is cut off; it comes back and gets the newest topology. */
 const UNREAD_BYTES = 4 * 1024 * 1024;
 
+/** A proposal names every node of the cluster. */
+const BODY_BYTES = 8 * 1024 * 1024;
+
 /**
  * The supervisor's HTTP interface: status and orders for people, and the feed by which proxies hear of a new topology.
  *
@@ -52,6 +62,10 @@ const UNREAD_BYTES = 4 * 1024 * 1024;
  *   GET  /v1/topology/feed                 server-sent events: `event: topology`, at once and with every change
  *   POST /v1/shards/NAME/switchover        { to?: node id }; a follower answers 307 with the leader's URL
  *   POST /v1/shards/NAME/recover           { acceptLoss: true }
+ *   POST /v1/plan                          { proposal: Proposal }: MovePlan
+ *   POST /v1/apply                         { proposal, basis: of the plan, allowStalls? }
+ *   POST /v1/move/pause, resume, throttle, abort      resume: { allowStalls? }; throttle: { keysPerSecond: number or null }
+ *   POST /v1/nodes/ID/drain, undrain       drain: { to?: node id, zone? }
  */
 export class SupervisorHttp {
   readonly #server: FastifyInstance;
@@ -63,7 +77,7 @@ export class SupervisorHttp {
   constructor(source: HttpSource, access: HttpAccess) {
     this.#source = source;
     this.#access = access;
-    this.#server = fastify({ forceCloseConnections: true });
+    this.#server = fastify({ forceCloseConnections: true, bodyLimit: BODY_BYTES });
     const mayRead = { preHandler: this.#mayRead };
     const hasToken = { preHandler: this.#hasToken };
     this.#server.get('/healthz', async () => {
@@ -80,6 +94,20 @@ export class SupervisorHttp {
     this.#server.get('/v1/topology', mayRead, async (_request, reply) => source.topology() ?? this.#unknown(reply));
     this.#server.get('/v1/topology/feed', hasToken, async (_request, reply) => this.#openFeed(reply));
     this.#server.post('/v1/shards/:name/:order', hasToken, (request, reply) => this.#onOrder(request, reply));
+    this.#server.post('/v1/plan', hasToken, (request, reply) => this.#onPlan(request, reply));
+    this.#server.post('/v1/apply', hasToken, (request, reply) => this.#onApply(request, reply));
+    this.#server.post('/v1/move/:order', hasToken, (request, reply) => {
+      const { order } = request.params as { order: string };
+      return this.#take(readMoveOrder(order, request.body), request, reply);
+    });
+    this.#server.post('/v1/nodes/:id/:order', hasToken, (request, reply) => {
+      const { id, order } = request.params as { id: string; order: string };
+      const nodes = source.topology()?.nodes ?? [];
+      const isKnown = nodes.some(node => node.id === id) || !source.isLeading;
+      const ids = nodes.map(node => node.id).join(', ');
+      const stranger: OrderMistake = { status: 404, error: `there is no node ${id}; there are ${ids}` };
+      return this.#take(isKnown ? readNodeOrder(id, order, request.body) : stranger, request, reply);
+    });
     this.#server.setErrorHandler((error: { statusCode?: number; message: string }, _request, reply) => {
       return reply.code(error.statusCode ?? 500).send({ error: error.message });
     });
@@ -129,14 +157,35 @@ export class SupervisorHttp {
   async #onOrder(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
     const { name, order: word } = request.params as { name: string; order: string };
     const order = readOrder(name, word, request.body);
-    if ('error' in order) return reply.code(order.status).send({ error: order.error });
     const shards = this.#source.topology()?.shards ?? [];
-    const answer = this.#source.order(order);
-    if (answer === null) return this.#toLeader(request, reply);
-    if (!shards.some(shard => shard.name === name)) {
+    if (!('error' in order) && this.#source.isLeading && !shards.some(shard => shard.name === name)) {
       const names = shards.map(shard => shard.name).join(', ');
       return reply.code(404).send({ error: `there is no shard ${name}; there are ${names}` });
     }
+    return this.#take(order, request, reply);
+  }
+
+  async #take(order: Order | OrderMistake, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    if ('error' in order) return reply.code(order.status).send({ error: order.error });
+    return this.#tell(this.#source.order(order), request, reply);
+  }
+
+  async #onPlan(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    const proposal = readProposal((request.body as { proposal?: unknown } | null)?.proposal);
+    if (typeof proposal === 'string') return reply.code(400).send({ error: proposal });
+    return (await this.#source.plan(proposal)) ?? this.#toLeader(request, reply);
+  }
+
+  async #onApply(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    const proposal = readProposal((request.body as { proposal?: unknown } | null)?.proposal);
+    if (typeof proposal === 'string') return reply.code(400).send({ error: proposal });
+    const leave = readLeave(request.body);
+    if ('error' in leave) return reply.code(leave.status).send({ error: leave.error });
+    return this.#tell(await this.#source.apply(proposal, leave), request, reply);
+  }
+
+  async #tell(answer: OrderAnswer | null, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    if (answer === null) return this.#toLeader(request, reply);
     if (!answer.accepted) return reply.code(409).send({ error: answer.text });
     return reply.code(202).send({ accepted: true, text: answer.text });
   }

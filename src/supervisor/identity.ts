@@ -1,5 +1,5 @@
 import type { NodeAccess } from '../config/config.ts';
-import { ADMIN_USER, passwordHash, supervisorUser, userPassword } from '../topology/credentials.ts';
+import { ADMIN_USER, passwordHash, pulledSetName, supervisorUser, userPassword } from '../topology/credentials.ts';
 import type { Login } from './core/effect.ts';
 import type { Credentials } from './core/engine.ts';
 
@@ -45,5 +45,9 @@ export class SupervisorIdentity implements Credentials {
 
   hash(password: string): string {
     return passwordHash(password);
+  }
+
+  pulledSet(number: number): string {
+    return pulledSetName(this.#secret, this.#cluster, number);
   }
 }

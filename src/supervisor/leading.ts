@@ -9,6 +9,7 @@ import type { EventLog } from './events.ts';
 import { SupervisorIdentity } from './identity.ts';
 import { OffsetTrail } from './offset-trail.ts';
 import { NodeProbe } from './probe.ts';
+import { withoutEmptyShards } from './reconcile.ts';
 import type { LeaderKnowledge } from './status.ts';
 
 /**
@@ -37,6 +38,25 @@ export interface LeadingParts {
 const TICK_MS = 20;
 /** How far back a lag is told in seconds. */
 const TRAIL_MS = 60_000;
+/** Proxies that still have something in flight to a shard without keys are done with it by then. */
+const EMPTY_SHARD_MS = 1000;
+
+/** Why nothing was done: there may be another leader, or will be soon. */
+export const LEADS_NO_MORE = 'this leadership is over: try again';
+
+/** With what a leadership has ended. */
+export interface Ending {
+  readonly reason: string;
+  /** On purpose: there is another topology, or there are other settings, to be led by; the next one begins at once. */
+  readonly isToBeginAnew: boolean;
+}
+
+/** What takes part in a plan besides the engine: who is asked, and who asks. */
+export interface Sight {
+  readonly topology: Topology;
+  readonly knowledge: LeaderKnowledge;
+  readonly identity: SupervisorIdentity;
+}
 
 export class Leading {
   readonly #parts: LeadingParts;
@@ -49,12 +69,21 @@ export class Leading {
   readonly #trails = new Map<string, OffsetTrail>();
   /** From the engine's time to that of people; taken once, so that what has happened keeps its time. */
   readonly #wallOffsetMs: number;
+  readonly #identity: SupervisorIdentity;
   #ticker: NodeJS.Timeout | null = null;
   #due: NodeJS.Timeout | null = null;
+  /** Drops what owns no key once a move is over. */
+  #dropping: NodeJS.Timeout | null = null;
+  /** As the store has it. */
+  #topology: Topology;
+  /** The publication that is under way; null: none is. */
+  #publishing: Promise<unknown> | null = null;
+  /** Nothing is observed or carried out any more. */
+  #isStopped = false;
   #isOver = false;
-  #end: (reason: string) => void = () => undefined;
-  /** Resolves, with the reason, once this leadership is over; then `close` it. */
-  readonly ended: Promise<string>;
+  #end: (ending: Ending) => void = () => undefined;
+  /** Resolves once this leadership is over; then `close` it. */
+  readonly ended: Promise<Ending>;
 
   constructor(parts: LeadingParts) {
     this.#parts = parts;
@@ -62,6 +91,8 @@ export class Leading {
     const { config, leadership, topology, clock } = parts;
     const { nodeAccess } = config;
     const identity = new SupervisorIdentity(config.secret, config.cluster, nodeAccess, leadership.term);
+    this.#identity = identity;
+    this.#topology = topology;
     this.#engine = new Engine({
       term: leadership.term,
       topology,
@@ -94,6 +125,7 @@ export class Leading {
     lost.addEventListener('abort', onLost, { once: true });
     for (const probe of this.#probes) probe.start();
     this.#ticker = setInterval(() => this.#drive(), TICK_MS);
+    this.#dropEmptyShards();
   }
 
   get term(): number {
@@ -105,7 +137,9 @@ export class Leading {
     return this.#engine.metTerm;
   }
 
-  order(order: Order): OrderAnswer {
+  /** Null: nothing is carried out here any more. */
+  order(order: Order): OrderAnswer | null {
+    if (this.#isStopped) return null;
     const answer = this.#engine.order(order, this.#nowMs());
     this.#drive();
     return answer;
@@ -121,9 +155,48 @@ export class Leading {
     };
   }
 
+  /** What is known just now. */
+  sight(): Sight {
+    return { topology: this.#topology, knowledge: this.knowledge(), identity: this.#identity };
+  }
+
+  /** What is asked of the nodes is answered no more. */
+  get isStopped(): boolean {
+    return this.#isStopped;
+  }
+
   /** Ends it from outside, as when other settings are to be led by. */
-  end(reason: string): void {
-    this.#over(reason);
+  end(reason: string, isToBeginAnew = false): void {
+    this.#over(reason, isToBeginAnew);
+  }
+
+  /**
+   * Writes a topology with other shards or nodes, and ends this leadership, since both are what the deciding half was made
+   * of; the next one begins with them. `make` is given what the store has, between two publications, and may refuse (a
+   * text): then everything goes on as before. Resolves to why it was not done; null: it was.
+   */
+  async restructure(make: (topology: Topology) => Topology | string, why: string): Promise<string | null> {
+    while (this.#publishing !== null) await this.#publishing;
+    if (this.#isStopped) return LEADS_NO_MORE;
+    const before = this.#topology;
+    const next = make(before);
+    if (typeof next === 'string') return next;
+    if (next === before) return null;
+    // A leader may stop at any step: whatever is half done is seen in the topology and on the nodes by the next.
+    this.#stop();
+    const { leadership, onPublishing, onPublished } = this.#parts;
+    const written = { ...next, version: before.version + 1, term: leadership.term };
+    onPublishing(written.version, why);
+    try {
+      await leadership.write(written, before.version);
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      this.#over(text);
+      return text;
+    }
+    onPublished(written);
+    this.#over(`beginning anew with other shards or nodes: ${why}`, true);
+    return null;
   }
 
   /** Breaks off everything that was under way, and gives the leadership back. */
@@ -132,14 +205,30 @@ export class Leading {
     await this.#parts.leadership.resign();
   }
 
-  #over(reason: string): void {
+  #over(reason: string, isToBeginAnew = false): void {
+    this.#stop();
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#end({ reason, isToBeginAnew });
+  }
+
+  #stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
     if (this.#ticker !== null) clearInterval(this.#ticker);
-    if (this.#due !== null) clearTimeout(this.#due);
+    for (const timer of [this.#due, this.#dropping]) if (timer !== null) clearTimeout(timer);
     for (const probe of this.#probes) probe.stop();
     this.#calls.close();
-    this.#end(reason);
+  }
+
+  /** A move is over: shards that are left without keys go, and their nodes become spares. */
+  #dropEmptyShards(): void {
+    if (this.#dropping !== null || this.#isStopped || withoutEmptyShards(this.#topology) === this.#topology) return;
+    this.#dropping = setTimeout(() => {
+      this.#dropping = null;
+      const empty = this.#topology.shards.filter(({ weight }) => weight === 0).map(({ name }) => name);
+      void this.restructure(withoutEmptyShards, `shard ${empty.join(', ')} owns no key any more`);
+    }, EMPTY_SHARD_MS);
   }
 
   #nowMs(): number {
@@ -147,7 +236,7 @@ export class Leading {
   }
 
   #observe(nodeId: string, observation: Observation, askedMs: number): void {
-    if (this.#isOver) return;
+    if (this.#isStopped) return;
     this.#tellChange(nodeId, observation);
     this.#seen.set(nodeId, observation);
     this.#trace(nodeId, observation);
@@ -185,7 +274,7 @@ export class Leading {
   }
 
   #drive(): void {
-    if (this.#isOver) return;
+    if (this.#isStopped) return;
     this.#engine.tick(this.#nowMs());
     for (const { id, effect } of this.#engine.takeEffects()) this.#perform(id, effect);
     if (this.#engine.lost === null) this.#tickWhenDue();
@@ -208,8 +297,9 @@ export class Leading {
       return;
     }
     const work: Promise<Outcome> = effect.kind === 'call' ? this.#calls.perform(effect) : this.#publish(effect);
+    if (effect.kind === 'publish') this.#publishing = work;
     void work.then(outcome => {
-      if (this.#isOver) return;
+      if (this.#isStopped) return;
       this.#engine.complete(id, outcome, this.#nowMs());
       this.#drive();
     });
@@ -225,13 +315,22 @@ export class Leading {
       await leadership.write(next, topology.version);
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
+      this.#publishing = null;
       events.add({
-        ...{ level: 'error', event: 'not-published', shard: publish.shard.name, node: null },
+        ...{
+          level: 'error',
+          event: 'not-published',
+          shard: publish.shards.length === 1 ? (publish.shards[0]?.name ?? null) : null,
+          node: null,
+        },
         text: `version ${next.version} was not published: ${text}`,
       });
       return { ok: false, text };
     }
+    this.#publishing = null;
+    this.#topology = next;
     onPublished(next);
+    this.#dropEmptyShards();
     return { ok: true };
   }
 }
@@ -242,6 +341,7 @@ export function engineSettings(config: Config): EngineSettings {
   return {
     detect: supervisor.detect,
     rebuild: supervisor.rebuild,
+    move: supervisor.move,
     nodeSettings,
     keepDefaultUser: nodeAccess.keepDefaultUser,
     inspectUser: !nodeAccess.keepDefaultUser,

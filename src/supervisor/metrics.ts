@@ -1,7 +1,7 @@
 import type { Registry } from 'prom-client';
 import { referenceOf } from '../base/metric-reference.ts';
 import type { Topology } from '../topology/snapshot.ts';
-import type { ClusterStatus, NodeStatus } from './status.ts';
+import type { ClusterStatus, MoveStatus, NodeStatus } from './status.ts';
 
 /**
  * The supervisor's numbers for Prometheus, made of its status at a scrape. prom-client is loaded at the first one.
@@ -55,9 +55,9 @@ const ROWS: readonly Row[] = [
   gauge('shard_copies_in_sync', ['shard'], 'Copies that hold every acknowledged write, the primary included.', status =>
     status.shards.map(shard => ({ value: shard.inSync.length + 1, labels: { shard: shard.name } })),
   ),
-  gauge('shard_copies_missing', ['shard'], 'Members of a shard that are not in sync.', status =>
+  gauge('shard_copies_missing', ['shard'], 'Copies that a shard is to have and that are not in sync.', status =>
     status.shards.map(shard => {
-      return { value: shard.nodes.length - shard.inSync.length - 1, labels: { shard: shard.name } };
+      return { value: Math.max(0, shard.copies - shard.inSync.length - 1), labels: { shard: shard.name } };
     }),
   ),
   gauge('shard_state', ['shard', 'state'], 'The state a shard is in, as a label; always 1.', status =>
@@ -70,6 +70,12 @@ const ROWS: readonly Row[] = [
     status.changesRoles ? ofNodes(status, node => (node.up ? 1 : 0)) : [],
   ),
   gauge(
+    'node_drained',
+    ['shard', 'node'],
+    'A node that a person wants free: whether it may be stopped (1) or not yet (0).',
+    status => ofNodes(status, ({ drain }) => (drain === null ? null : drain.step === 'free' ? 1 : 0)),
+  ),
+  gauge(
     'replica_lag_bytes',
     ['shard', 'node'],
     "Bytes of its primary's stream that a replica has not applied.",
@@ -77,6 +83,37 @@ const ROWS: readonly Row[] = [
   ),
   gauge('replica_lag_seconds', ['shard', 'node'], 'For how long a primary has been ahead of its replica.', status =>
     ofNodes(status, node => (node.role === 'replica' ? node.lagSeconds : null)),
+  ),
+  gauge('move', [], 'Whether keys are being moved between shards (1).', status => [one(status.move === null ? 0 : 1)]),
+  gauge('move_paused', [], 'Whether the move stands still (1); its status says why.', status =>
+    ofMove(status, move => (move.paused === null ? 0 : 1)),
+  ),
+  gauge('move_aborting', [], 'Whether what was moved goes back (1).', status =>
+    ofMove(status, move => (move.aborting ? 1 : 0)),
+  ),
+  gauge('move_needs_person', [], 'Whether the move waits for a person (1); its status says for what.', status =>
+    ofMove(status, move => (move.needs === null ? 0 : 1)),
+  ),
+  gauge('move_portion', [], 'Portion that is under way, from 1.', status => ofMove(status, move => move.portion)),
+  gauge('move_portions', [], 'Portions of the move.', status => ofMove(status, move => move.portions)),
+  gauge('move_keys_moved', [], 'Keys of the move that were moved so far.', status =>
+    ofMove(status, move => move.keysMoved),
+  ),
+  gauge('move_keys', [], 'Keys of the whole move, estimated.', status => ofMove(status, move => move.keysInAll)),
+  gauge('move_keys_per_second', [], 'Keys that are moved in a second now. Told by the leader.', status =>
+    ofMove(status, move => (status.changesRoles ? move.keysPerSecond : null)),
+  ),
+  gauge('move_added_latency_seconds', [], "What the giver's answers take longer while keys are read from it.", status =>
+    ofMove(status, move => (move.addedLatencyMs === null ? null : move.addedLatencyMs / 1000)),
+  ),
+  gauge('move_left_seconds', [], 'How long the move will take at the present pace.', status =>
+    ofMove(status, move => (move.leftMs === null ? null : move.leftMs / 1000)),
+  ),
+  gauge('move_evicted_keys', [], 'Keys given up since the set of pulled keys had been evicted.', status =>
+    ofMove(status, move => move.evicted),
+  ),
+  gauge('node_draining', ['shard', 'node'], 'Whether a node is to be free (1).', status =>
+    ofNodes(status, node => (node.draining ? 1 : 0)),
   ),
   counter('failovers_total', 'Lost primaries that this supervisor has replaced.', counts => counts.failovers),
   counter('switchovers_total', 'Planned changes of primary by this supervisor.', counts => counts.switchovers),
@@ -89,6 +126,8 @@ export async function exposition(status: ClusterStatus, counts: Counts): Promise
   const registry: Registry = new Registry();
   for (const { name, help, type, labels: labelNames, samples } of ROWS) {
     const found = samples(status, counts);
+    // Without a sample it would be told as 0.
+    if (found.length === 0) continue;
     const options = { name, help, labelNames, registers: [registry] };
     if (type === 'gauge') {
       const metric = new Gauge(options);
@@ -123,6 +162,11 @@ function counter(name: string, help: string, pick: (counts: Counts) => ReadonlyM
 
 function one(value: number): Sample {
   return { value, labels: {} };
+}
+
+function ofMove({ move }: ClusterStatus, read: (move: MoveStatus) => number | null): Sample[] {
+  const value = move === null ? null : read(move);
+  return value === null ? [] : [one(value)];
 }
 
 function ofNodes(status: ClusterStatus, read: (node: NodeStatus) => number | null): Sample[] {

@@ -46,11 +46,15 @@ export class NodeLink {
 
   /**
    * Sends the commands in one piece; resolves once all are answered, error replies included. Throws `LinkError` when
-   * the connection ends before that: then each of them may or may not have been carried out.
+   * the connection ends before that: then each of them may or may not have been carried out. `binary`: words and replies
+   * are bytes, a character each (latin1); else they are text.
    */
-  async send(commands: readonly (readonly string[])[]): Promise<readonly Reply[]> {
+  async send(commands: readonly (readonly string[])[], binary = false): Promise<readonly Reply[]> {
     const pipeline = this.#redis.pipeline();
-    for (const [name, ...args] of commands) pipeline.call(name as string, ...args);
+    for (const [name, ...args] of commands) {
+      if (binary) pipeline.callBuffer(name as string, ...args.map(word => Buffer.from(word, 'latin1')));
+      else pipeline.call(name as string, ...args);
+    }
     const results = await pipeline.exec().catch((error: unknown) => {
       throw linkError(error);
     });
@@ -115,6 +119,7 @@ function linkError(error: unknown): LinkError {
 function asReply(value: unknown): Reply {
   if (value === null || value === undefined) return null;
   if (typeof value === 'string' || typeof value === 'number') return value;
+  if (value instanceof Buffer) return value.toString('latin1');
   if (Array.isArray(value)) return value.map(asReply);
   if (value instanceof Error) return { error: value.message };
   return String(value);

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Order } from './core/engine.ts';
+import type { Leave } from './planner.ts';
 
 /**
  * A person's orders as they come over HTTP, read and checked; what becomes of them the deciding half says.
@@ -29,4 +30,62 @@ export function readOrder(shard: string, word: string, body: unknown): Order | O
     };
   }
   return { status: 404, error: `there is no order ${word}; there are switchover and recover` };
+}
+
+const nothing = z.strictObject({});
+const resume = z.strictObject({ allowStalls: z.boolean().default(false) });
+const throttle = z.strictObject({ keysPerSecond: z.int().min(1).max(10_000_000).nullable() });
+
+/** About the move that is on. `word`: the last part of the path. */
+export function readMoveOrder(word: string, body: unknown): Order | OrderMistake {
+  const order = { kind: 'move', keysPerSecond: null } as const;
+  if (word === 'pause' || word === 'abort') {
+    if (nothing.safeParse(body ?? {}).success) return { ...order, what: word };
+    return { status: 400, error: `expected nothing, ${word} takes no words` };
+  }
+  if (word === 'resume') {
+    const read = resume.safeParse(body ?? {});
+    if (read.success) return { ...order, what: 'resume', allowStalls: read.data.allowStalls };
+    return { status: 400, error: 'expected { "allowStalls": true }, or nothing' };
+  }
+  if (word === 'throttle') {
+    const read = throttle.safeParse(body ?? {});
+    if (read.success) return { kind: 'move', what: 'throttle', keysPerSecond: read.data.keysPerSecond };
+    return {
+      status: 400,
+      error: 'expected { "keysPerSecond": N }, from 1 to 10000000, or null for what the settings say',
+    };
+  }
+  return { status: 404, error: `there is no order ${word} for a move; there are pause, resume, throttle and abort` };
+}
+
+const drain = z.strictObject({
+  to: z.string().min(1).nullable().default(null),
+  zone: z.string().min(1).nullable().default(null),
+});
+
+/** About one node. */
+export function readNodeOrder(node: string, word: string, body: unknown): Order | OrderMistake {
+  if (word === 'drain') {
+    const read = drain.safeParse(body ?? {});
+    if (read.success) return { kind: 'drain', node, ...read.data };
+    return { status: 400, error: 'expected { "to": NODE }, { "zone": ZONE }, or nothing' };
+  }
+  if (word === 'undrain') {
+    if (nothing.safeParse(body ?? {}).success) return { kind: 'undrain', node };
+    return { status: 400, error: 'expected nothing, undrain takes no words' };
+  }
+  return { status: 404, error: `there is no order ${word} for a node; there are drain and undrain` };
+}
+
+const leave = z.looseObject({ basis: z.string().min(1), allowStalls: z.boolean().default(false) });
+
+/** What a person accepts with `apply`. */
+export function readLeave(body: unknown): Leave | OrderMistake {
+  const read = leave.safeParse(body);
+  if (read.success) return { basis: read.data.basis, allowStalls: read.data.allowStalls };
+  return {
+    status: 400,
+    error: 'expected { "proposal": …, "basis": what the plan has told, "allowStalls": true or false }',
+  };
 }

@@ -1,6 +1,7 @@
+import { currentRoute } from '../topology/move.ts';
 import type { Topology, TopologyNode, TopologyShard } from '../topology/snapshot.ts';
 import type { Observation } from './core/effect.ts';
-import type { EngineStatus, PrimaryChange, ShardStatus as ShardWork } from './core/engine.ts';
+import type { DrainStatus, EngineStatus, LargeKey, PrimaryChange, ShardStatus as ShardWork } from './core/engine.ts';
 import type { NodeReport } from './core/node-report.ts';
 
 /**
@@ -25,6 +26,51 @@ export interface ClusterStatus {
   readonly shards: readonly ShardStatus[];
   /** Nodes in no shard. */
   readonly spares: readonly NodeStatus[];
+  /** How far keys have been moved; null: no move is on. */
+  readonly move: MoveStatus | null;
+}
+
+/** What the topology says of the move, and what the leader knows besides. */
+export interface MoveStatus {
+  /** Of each move another. */
+  readonly id: number;
+  /**
+   * `waits` (for a shard that is formed or failed over), `inspects`, `prepares`, `moves`, `closes`, `ends`, `paused`;
+   * `unknown` where no leader tells.
+   */
+  readonly phase: string;
+  /** A sentence: what is going on, or what it waits for. */
+  readonly why: string;
+  /** Portion n, from 1, of so many. */
+  readonly portion: number;
+  readonly portions: number;
+  /** Shards between which keys go now, or next; null: none are left, or it is not known. */
+  readonly giver: string | null;
+  readonly taker: string | null;
+  /** `there`, `back` (it had arrived), `return` (it had not); null: nothing is under way. */
+  readonly way: string | null;
+  readonly keysMoved: number;
+  /** Estimated. */
+  readonly keysInAll: number;
+  readonly bytesMoved: number;
+  readonly keysPerSecond: number;
+  readonly mostKeysPerSecond: number;
+  /** What the giver's answers take longer, in milliseconds; null: not measured. */
+  readonly addedLatencyMs: number | null;
+  readonly mostAddedLatencyMs: number;
+  /** Null: not known, or it stands still. */
+  readonly leftMs: number | null;
+  /** Why it stands still; null: it goes on. */
+  readonly paused: string | null;
+  /** What was moved goes back. */
+  readonly aborting: boolean;
+  readonly allowStalls: boolean;
+  /** What only a person can do; null: nothing. */
+  readonly needs: string | null;
+  /** Keys that go, or went, by themselves, the largest first. */
+  readonly largeKeys: readonly LargeKey[];
+  /** Keys that were given up since the set of pulled keys had been evicted. */
+  readonly evicted: number;
 }
 
 export interface ShardStatus {
@@ -39,6 +85,8 @@ export interface ShardStatus {
   readonly paused: boolean;
   /** Copies besides the primary that a write must reach before its client hears of it. */
   readonly required: number;
+  /** How many copies it is to have, the primary included; a member more is there while a node is drained. */
+  readonly copies: number;
   /** `healthy`, `degraded`, `failing over`, … ; `unknown` where no leader tells. */
   readonly state: string;
   /** What the state rests on, in words. */
@@ -97,6 +145,10 @@ export interface NodeStatus {
   readonly error: string | null;
   /** Why it cannot be used, where a person must help; null: nothing. */
   readonly needs: string | null;
+  /** A person wants it free. */
+  readonly draining: boolean;
+  /** How far that has come, and what it needs; null: it is not drained, or no leader tells. */
+  readonly drain: DrainStatus | null;
 }
 
 /** What a supervisor knows besides the topology. */
@@ -133,6 +185,27 @@ export function clusterStatus(cluster: string, topology: Topology | null, knowle
     problems,
     shards: (topology?.shards ?? []).map(shard => shardStatus(shard, nodes, leading)),
     spares: [...nodes.values()].filter(node => !members.has(node.id)).map(node => nodeStatus(node, null, leading)),
+    move: topology === null ? null : moveStatus(topology, leading),
+  };
+}
+
+function moveStatus({ move }: Topology, leading: LeaderKnowledge | null): MoveStatus | null {
+  if (move === null) return null;
+  const { id, aborting, allowStalls, portions, moved, current, paused, keysPerSecond } = move;
+  const own = { id, aborting, allowStalls };
+  const work = leading?.engine.move ?? null;
+  if (work !== null) return { ...work, ...own };
+  const route = currentRoute(move);
+  const keysOf = (list: typeof portions): number => list.reduce((sum, portion) => sum + portion.keys, 0);
+  return {
+    ...own,
+    ...{ phase: 'unknown', why: 'no leader tells' },
+    ...{ portion: Math.min(moved + 1, portions.length), portions: portions.length },
+    ...{ giver: route?.giver ?? null, taker: route?.taker ?? null, way: current?.way ?? null },
+    ...{ keysMoved: keysOf(portions.slice(0, moved)), keysInAll: keysOf(portions), bytesMoved: 0 },
+    ...{ keysPerSecond: 0, mostKeysPerSecond: keysPerSecond ?? 0 },
+    ...{ addedLatencyMs: null, mostAddedLatencyMs: 0, leftMs: null },
+    ...{ paused, needs: null, largeKeys: [], evicted: 0 },
   };
 }
 
@@ -143,11 +216,11 @@ function shardStatus(
   nodes: ReadonlyMap<string, TopologyNode>,
   leading: LeaderKnowledge | null,
 ): ShardStatus {
-  const { name, epoch, primary, inSync, joining, paused } = shard;
+  const { name, epoch, primary, inSync, joining, paused, copies = shard.nodes.length } = shard;
   const work = leading?.engine.shards.find(one => one.name === name);
   const known = work === undefined || leading === null ? UNKNOWN : workStatus(work, leading);
   return {
-    ...{ name, epoch, primary, inSync, joining, paused, required: inSync.length },
+    ...{ name, epoch, primary, inSync, joining, paused, required: inSync.length, copies },
     ...known,
     nodes: shard.nodes.flatMap(id => {
       const node = nodes.get(id);
@@ -195,6 +268,8 @@ function nodeStatus(node: TopologyNode, shard: TopologyShard | null, leading: Le
     health: known?.health ?? 'unknown',
     error: errorOf(seen, leading),
     needs: known?.needs ?? null,
+    draining: node.draining,
+    drain: known?.drain ?? null,
   };
 }
 

@@ -9,11 +9,16 @@ import { openStore } from '../topology/open-store.ts';
 import { pause } from '../topology/pause.ts';
 import { initialTopology, type Topology } from '../topology/snapshot.ts';
 import { type Leadership, StoreError, type TopologyStore } from '../topology/store.ts';
+import type { OrderAnswer } from './core/engine.ts';
 import { EventLog } from './events.ts';
 import { SupervisorHttp } from './http.ts';
 import { engineSettings, Leading } from './leading.ts';
 import { Counts, exposition } from './metrics.ts';
-import { reconcile } from './reconcile.ts';
+import { type MovePlan, summaryOf } from './plan.ts';
+import { draft } from './plan-draft.ts';
+import { applyPlan, type Leave, planMove } from './planner.ts';
+import { type Proposal, proposalOf } from './proposal.ts';
+import { reconcile, withoutEmptyShards } from './reconcile.ts';
 import { type ClusterStatus, clusterStatus } from './status.ts';
 
 /** After a leadership that has ended, or a store that failed for good. */
@@ -63,6 +68,8 @@ class Supervisor implements RunningSupervisor {
   #leading: Leading | null = null;
   /** What the settings propose and the topology in force does not follow. */
   #refused: readonly string[] = [];
+  /** What the settings propose and `ringside apply` would do, in one line; null: nothing. */
+  #pending: string | null = null;
   /** Why the version that is being written is. */
   #writing: { readonly version: number; readonly why: string } | null = null;
   /** The highest term that was met on a node. */
@@ -89,6 +96,8 @@ class Supervisor implements RunningSupervisor {
         },
         leader: () => this.#leader(),
         order: order => this.#leading?.order(order) ?? null,
+        plan: proposal => this.#plan(proposal),
+        apply: (proposal, leave) => this.#apply(proposal, leave),
       },
       {
         token: feedToken(config.secret, config.cluster),
@@ -134,7 +143,7 @@ class Supervisor implements RunningSupervisor {
     while (!signal.aborted) {
       try {
         const leadership = await store.campaign(this.#self, signal, this.#aboveTerm);
-        await this.#lead(store, leadership);
+        if (await this.#lead(store, leadership)) continue;
       } catch (error) {
         if (signal.aborted) return;
         if (!(error instanceof StoreError)) throw error;
@@ -145,8 +154,11 @@ class Supervisor implements RunningSupervisor {
     }
   }
 
-  /** From the beginning of a leadership to its end. Throws `StoreError` when not even the topology can be had. */
-  async #lead(store: TopologyStore, leadership: Leadership): Promise<void> {
+  /**
+   * From the beginning of a leadership to its end; whether it ended so as to begin anew at once. Throws `StoreError` when
+   * not even the topology can be had.
+   */
+  async #lead(store: TopologyStore, leadership: Leadership): Promise<boolean> {
     let leading: Leading | null = null;
     try {
       const topology = await this.#startingTopology(store, leadership);
@@ -165,11 +177,12 @@ class Supervisor implements RunningSupervisor {
       this.#failure = null;
       if (this.#closing.signal.aborted) leading.end('this supervisor ends');
       else leading.start();
-      const reason = await leading.ended;
+      const { reason, isToBeginAnew } = await leading.ended;
       this.#aboveTerm = Math.max(this.#aboveTerm, leading.metTerm);
       const end = `no longer leading, term ${leadership.term}: ${reason}`;
-      const level = this.#closing.signal.aborted ? 'info' : 'warn';
+      const level = this.#closing.signal.aborted || isToBeginAnew ? 'info' : 'warn';
       this.#events.add({ level, event: 'not-leading', shard: null, node: null, text: end });
+      return isToBeginAnew;
     } finally {
       this.#leading = null;
       this.#writing = null;
@@ -181,10 +194,9 @@ class Supervisor implements RunningSupervisor {
   /** What is kept decides; without it, what the settings propose. Either is in the store when this resolves. */
   async #startingTopology(store: TopologyStore, leadership: Leadership): Promise<Topology> {
     const { term } = leadership;
-    const proposed = initialTopology(this.#config);
     const kept = await store.read();
-    const { topology, refused } = kept === null ? { topology: proposed, refused: [] } : reconcile(kept, proposed);
-    this.#tellRefused(refused);
+    const topology = kept === null ? initialTopology(this.#config) : this.#successor(kept);
+    this.#compare(topology);
     if (topology === kept) return kept;
     const next = { ...topology, term };
     this.#writing = { version: next.version, why: kept === null ? 'proposed by the settings' : 'the settings changed' };
@@ -196,19 +208,47 @@ class Supervisor implements RunningSupervisor {
   async #readKept(store: TopologyStore): Promise<void> {
     try {
       const kept = await store.read();
-      if (kept !== null) this.#tellRefused(reconcile(kept, initialTopology(this.#config)).refused);
+      if (kept !== null) this.#compare(kept);
     } catch (error) {
       if (error instanceof StoreError) throw new EnvironmentError(error.message);
       throw error;
     }
   }
 
-  #tellRefused(refused: readonly string[]): void {
-    if (refused.join() === this.#refused.join()) return;
-    this.#refused = refused;
-    if (refused.length === 0) return;
-    const text = `the settings differ from the topology in force, which stays, as keys do not move: ${refused.join(', ')}`;
+  /** What the settings change of a topology without moving a key; the same object where that is nothing. */
+  #successor(kept: Topology): Topology {
+    const base = withoutEmptyShards(kept);
+    const { topology } = reconcile(base, proposalOf(this.#config));
+    return topology === kept ? kept : { ...topology, version: kept.version + 1 };
+  }
+
+  /** Tells, once, where the settings differ from what is in force. */
+  #compare(topology: Topology): void {
+    const proposal = proposalOf(this.#config);
+    const { refused, pending } = reconcile(withoutEmptyShards(topology), proposal);
+    if (refused.join() !== this.#refused.join()) {
+      this.#refused = refused;
+      const text = `the settings differ from the topology in force, which stays: ${refused.join(', ')}`;
+      if (refused.length > 0) this.#tellSettings(text);
+    }
+    const summary = pending.length === 0 ? null : pendingSummary(topology, proposal, pending);
+    if (summary === this.#pending) return;
+    this.#pending = summary;
+    if (summary !== null) this.#tellSettings(`the settings want something else than what is in force: ${summary}`);
+  }
+
+  #tellSettings(text: string): void {
     this.#events.add({ level: 'warn', event: 'settings', shard: null, node: null, text });
+  }
+
+  async #plan(proposal: Proposal): Promise<MovePlan | null> {
+    const leading = this.#leading;
+    return leading === null ? null : planMove({ leading, config: this.#config, clock: systemClock }, proposal);
+  }
+
+  async #apply(proposal: Proposal, leave: Leave): Promise<OrderAnswer | null> {
+    const leading = this.#leading;
+    return leading === null ? null : applyPlan({ leading, config: this.#config, clock: systemClock }, proposal, leave);
   }
 
   /** A version that the store has, from whomever. */
@@ -220,9 +260,7 @@ class Supervisor implements RunningSupervisor {
     if (isOwn && before !== null && this.#leading !== null) this.#counts.published(before, topology);
     this.#events.published(before, topology, isOwn ? (this.#writing?.why ?? null) : null);
     this.#http.publish(topology);
-    if (this.#leading === null && !isOwn) {
-      this.#tellRefused(reconcile(topology, initialTopology(this.#config)).refused);
-    }
+    if (before === null || mayDiffer(before, topology)) this.#compare(topology);
   }
 
   async #leader(): Promise<string | null> {
@@ -238,6 +276,8 @@ class Supervisor implements RunningSupervisor {
       problems.push(`the leader ${leader} did not answer; this is what a follower knows`);
     if (this.#refused.length > 0)
       problems.push(`the settings here differ from what is in force: ${this.#refused.join(', ')}`);
+    if (this.#pending !== null)
+      problems.push(`the settings here want something else than what is in force: ${this.#pending}`);
     return clusterStatus(this.#config.cluster, this.#topology, {
       ...{ leader, knownBy: this.#self, problems },
       leading: this.#leading?.knowledge() ?? null,
@@ -255,16 +295,95 @@ class Supervisor implements RunningSupervisor {
     this.#events.add({ level, event: 'store', shard: null, node: null, text });
   }
 
-  /** What the deciding half goes by, and may change while it runs, begins a new term; the rest waits for a restart. */
+  /**
+   * What the deciding half goes by, or what of the nodes changes without moving a key, begins a new term; other shards
+   * wait for a person; the rest waits for a restart.
+   */
   #onSettings(config: Config, needsRestart: readonly string[]): void {
     const own = needsRestart.filter(path => !path.startsWith('proxy.'));
     if (own.length > 0) this.#log.warn({ needsRestart: own }, 'settings have changed; these wait for a restart');
-    const { reads, rules } = config;
-    const next = { ...this.#config, reads, rules };
-    const isOther = engineSettings(next).replicaReads !== engineSettings(this.#config).replicaReads;
-    this.#config = next;
-    if (isOther) this.#leading?.end('the settings let replicas answer reads, or no longer: beginning anew with them');
+    const before = this.#config;
+    const { reads, rules, nodes, shards, areShardsPlaced, ring } = config;
+    const supervisor = { ...before.supervisor, move: config.supervisor.move };
+    const nodeAccess = { ...before.nodeAccess, keepDefaultUser: config.nodeAccess.keepDefaultUser };
+    this.#config = { ...before, reads, rules, nodes, nodeAccess, shards, areShardsPlaced, ring, supervisor };
+    if (this.#topology !== null) this.#compare(this.#topology);
+    const isOther = JSON.stringify(shardsOf(before)) !== JSON.stringify(shardsOf(this.#config));
+    void this.#takeUp(before).then(() => (isOther ? this.#moveByItself() : undefined));
   }
+
+  /** As the leader: takes up what may be taken up at once. */
+  async #takeUp(before: Config): Promise<void> {
+    const leading = this.#leading;
+    if (leading === null) return;
+    const why = 'the settings have changed';
+    const failure = await leading.restructure(topology => this.#successor(topology), why);
+    if (failure !== null) return;
+    const names = new Set(this.#topology?.shards.map(({ name }) => name));
+    if (engineKey(before, names) !== engineKey(this.#config, names))
+      leading.end(`${why}: beginning anew with them`, true);
+  }
+
+  /**
+   * `supervisor.move.auto`: the file was changed while this supervisor ran, and that is all the person has to do. Whoever
+   * leads, soon after the change, begins; then it is pending nowhere any more.
+   */
+  async #moveByItself(): Promise<void> {
+    const proposal = proposalOf(this.#config);
+    const endMs = systemClock.nowMs() + AUTO_MS;
+    const isWanted = (): boolean => {
+      const { move } = this.#config.supervisor;
+      const isSame = JSON.stringify(proposalOf(this.#config)) === JSON.stringify(proposal);
+      return move.auto && isSame && this.#pending !== null && systemClock.nowMs() < endMs;
+    };
+    while (isWanted() && !this.#closing.signal.aborted) {
+      const plan = await this.#plan(proposal);
+      // Null: between two terms, or a follower.
+      const answer = plan === null ? null : await this.#apply(proposal, { basis: plan.basis, allowStalls: false });
+      if (answer !== null && !answer.accepted)
+        this.#tellSettings(`the change of shards in the settings was not begun: ${answer.text}`);
+      if (answer !== null) return;
+      await pause(AUTO_AGAIN_MS, this.#closing.signal).catch(() => undefined);
+    }
+  }
+}
+
+/** The supervisors' files are changed within this time, one after another, and one of them leads. */
+const AUTO_MS = 60_000;
+const AUTO_AGAIN_MS = 100;
+
+/** What the deciding half goes by, as far as it is about shards that there are. */
+function engineKey(config: Config, names: ReadonlySet<string>): string {
+  const { copies, ...others } = engineSettings(config);
+  return JSON.stringify([others, Object.entries(copies).filter(([name]) => names.has(name))]);
+}
+
+/** What moves keys when it changes. */
+function shardsOf({ ring, shards }: Config): unknown {
+  return [ring, shards.map(({ name, weight }) => [name, weight])];
+}
+
+/** Whether the comparison with the settings may come out otherwise; most versions change roles only. */
+function mayDiffer(before: Topology, after: Topology): boolean {
+  const key = ({ ring, shards, nodes, move }: Topology): string =>
+    JSON.stringify([
+      ring,
+      shards.map(({ name, weight, nodes: members }) => [name, weight, members]),
+      nodes.map(({ id, host, port }) => [id, host, port]),
+      move === null ? null : [move.id, move.aborting],
+    ]);
+  return key(before) !== key(after);
+}
+
+/** The change in one line, with what to do about it. */
+function pendingSummary(topology: Topology, proposal: Proposal, pending: readonly string[]): string {
+  if (topology.move !== null) return `${pending.join(', ')}; a move is on, this can be planned after it`;
+  const drafted = draft(topology, proposal, new Map());
+  const { ring, added: shardsAdded, removed: shardsRemoved, weights, exchange } = drafted;
+  const share = exchange.flows.reduce((sum, flow) => sum + flow.share, 0);
+  const summary = summaryOf({ ring, shardsAdded, shardsRemoved, weights, nodeChanges: [], share, keys: 0 });
+  if (drafted.refused.length > 0) return `${summary}; it cannot be done as it stands, \`ringside plan\` says why`;
+  return `${summary}; \`ringside plan\` shows it, \`ringside apply\` does it`;
 }
 
 /** Where others are likely to reach this process; who listens on every address is named by its host. */

@@ -321,6 +321,33 @@ export const METRICS: readonly MetricRow[] = [
     read: (source, put) => put(source.process.cpuSeconds, 'worker'),
   },
   {
+    name: 'ringside_move_pulls_total',
+    type: 'counter',
+    labels: ['outcome'],
+    merge: 'sum',
+    help: 'Keys that were pulled to another shard because a client needed them; failed: tries that were begun anew or given up.',
+    read: ({ proxy: { moving } }, put) => {
+      put(moving.pulled, 'pulled');
+      put(moving.failed, 'failed');
+    },
+  },
+  {
+    name: 'ringside_move_pull_seconds',
+    type: 'histogram',
+    labels: [],
+    merge: 'sum',
+    help: 'From the moment when a client needed a key on the move until it was on its new shard.',
+    read: ({ proxy: { moving } }, put) => put(histogramValues(moving.pullTime)),
+  },
+  {
+    name: 'ringside_move_waiting',
+    type: 'gauge',
+    labels: [],
+    merge: 'sum',
+    help: 'Clients, and commands that were queued for another shard, that wait for keys on the move.',
+    read: ({ proxy: { moving } }, put) => put(moving.waiting),
+  },
+  {
     name: 'ringside_event_loop_lag_seconds',
     type: 'gauge',
     labels: ['statistic'],

@@ -17,6 +17,7 @@ export class ProxyMetrics {
   readonly limits = new BoundCells();
   readonly held = new HeldCells();
   readonly topology = new TopologyCells();
+  readonly moving = new MovingCells();
   readonly latency = new LatencyCells();
   readonly #shards = new Map<string, ShardCells>();
 
@@ -138,6 +139,18 @@ export class TopologyCells {
   version = 0;
   /** Gauge: 1 while a supervisor's feed is connected. */
   feedConnected = 0;
+}
+
+/** Keys on the move between shards. */
+export class MovingCells {
+  /** Keys that this worker has pulled to their new shard. */
+  pulled = 0;
+  /** Steps of a pull that failed: it was begun anew, or given up. */
+  failed = 0;
+  /** Gauge: clients, and commands that were queued elsewhere, that wait for keys on the move. */
+  waiting = 0;
+  /** From the wish for a key until it was there. */
+  readonly pullTime = new LatencyHistogram();
 }
 
 /** From a command's arrival to its reply, of the commands that were sampled. */

@@ -53,3 +53,12 @@ export function userPassword(secret: string, user: string, incarnation: string):
 export function passwordHash(password: string): string {
   return `#${createHash('sha256').update(password).digest('hex')}`;
 }
+
+/**
+ * The key of the set of pulled keys of one portion on its way (`TopologyMove`, `CurrentPortion.set`), in database 0 of the
+ * node that takes them. No client can name it, since none knows the secret.
+ */
+export function pulledSetName(secret: string, cluster: string, number: number): string {
+  const digest = createHmac('sha256', secret).update(`ringside pulled-set 1\0${cluster}\0${number}`).digest('hex');
+  return `ringside:pulled:${digest.slice(0, 32)}`;
+}

@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.ts';
 import type { RingConfig } from '../ring/ring.ts';
+import type { TopologyMove } from './move.ts';
 
 /**
  * Who owns what: one immutable, versioned document that supervisors publish and proxies obey.
@@ -17,10 +18,13 @@ export interface Topology {
   readonly shards: readonly TopologyShard[];
   /** All nodes of the cluster, the spares included. */
   readonly nodes: readonly TopologyNode[];
+  /** Keys go to other shards; null: they do not. */
+  readonly move: TopologyMove | null;
 }
 
 export interface TopologyShard {
   readonly name: string;
+  /** Its part of `ring`, in relation to the others; 0: it owns no keys, since they are yet to be moved to it. */
   readonly weight: number;
   readonly epoch: number;
   /** Node id. */
@@ -33,6 +37,8 @@ export interface TopologyShard {
   readonly paused: boolean;
   /** Ids of all member nodes, in the order of the settings. */
   readonly nodes: readonly string[];
+  /** So many copies it keeps while it has, or may get, more members than that, since one of them is drained. */
+  readonly copies?: number;
 }
 
 export interface TopologyNode {
@@ -46,6 +52,8 @@ export interface TopologyNode {
    * none yet; a primary without one has never served, and no proxy can log in to it.
    */
   readonly runId: string | null;
+  /** A person wants it free: it is given no copy, and what it has goes elsewhere. */
+  readonly draining: boolean;
 }
 
 /**
@@ -69,7 +77,8 @@ export function initialTopology(config: Config): Topology {
       paused: false,
       nodes,
     })),
-    nodes: config.nodes.map(({ id, host, port, zone }) => ({ id, host, port, zone, runId: null })),
+    nodes: config.nodes.map(({ id, host, port, zone }) => ({ id, host, port, zone, runId: null, draining: false })),
+    move: null,
   };
 }
 
@@ -92,6 +101,12 @@ export interface TopologyDiff {
   readonly nodesMoved: readonly string[];
   /** Ids of nodes where another incarnation was seen. */
   readonly nodesReborn: readonly string[];
+  /** Ids of nodes that a person wants free from now on. */
+  readonly nodesDraining: readonly string[];
+  /** Ids of nodes that a person no longer wants free. */
+  readonly nodesKept: readonly string[];
+  /** A move has begun, gone on or ended: some keys may have another owner. */
+  readonly move: boolean;
 }
 
 export interface ShardChange {
@@ -122,10 +137,13 @@ export function diffTopologies(before: Topology, after: Topology): TopologyDiff 
     nodesRemoved: missingFrom(newNodes, oldNodes),
     nodesMoved: kept.filter(({ old, node }) => addressOf(old) !== addressOf(node)).map(({ node }) => node.id),
     nodesReborn: kept.filter(({ old, node }) => old.runId !== node.runId).map(({ node }) => node.id),
+    nodesDraining: kept.filter(({ old, node }) => !old.draining && node.draining).map(({ node }) => node.id),
+    nodesKept: kept.filter(({ old, node }) => old.draining && !node.draining).map(({ node }) => node.id),
+    move: JSON.stringify(before.move) !== JSON.stringify(after.move),
   };
 }
 
-function comparable({ cluster, ring, shards, nodes }: Topology): unknown {
+function comparable({ cluster, ring, shards, nodes, move }: Topology): unknown {
   return [
     cluster,
     ringValues(ring),
@@ -138,8 +156,10 @@ function comparable({ cluster, ring, shards, nodes }: Topology): unknown {
       shard.joining,
       shard.paused,
       shard.nodes,
+      shard.copies ?? null,
     ]),
-    nodes.map(({ id, host, port, zone, runId }) => [id, host, port, zone, runId]),
+    nodes.map(({ id, host, port, zone, runId, draining }) => [id, host, port, zone, runId, draining]),
+    move,
   ];
 }
 

@@ -1,5 +1,6 @@
 import type { RingConfig } from '../ring/ring.ts';
 import { TWEMPROXY_HASHES } from '../ring/twemproxy-hashes.ts';
+import type { CurrentPortion, Portion, TopologyMove } from './move.ts';
 import type { Topology, TopologyNode, TopologyShard } from './snapshot.ts';
 
 /**
@@ -15,7 +16,7 @@ export class TopologyError extends Error {
 
 /** The same value as a topology; throws `TopologyError`, which names the field and what is wrong with it. */
 export function validateTopology(value: unknown): Topology {
-  const fields = mapAt(value, 'document', ['cluster', 'version', 'term', 'ring', 'shards', 'nodes']);
+  const fields = mapAt(value, 'document', ['cluster', 'version', 'term', 'ring', 'shards', 'nodes', 'move']);
   const topology: Topology = {
     cluster: nameAt(fields['cluster'], 'cluster'),
     version: countAt(fields['version'], 'version'),
@@ -24,6 +25,8 @@ export function validateTopology(value: unknown): Topology {
     ring: ringAt(fields['ring'], 'ring'),
     shards: listAt(fields['shards'], 'shards', 1, shardAt),
     nodes: listAt(fields['nodes'], 'nodes', 1, nodeAt),
+    // Documents of earlier releases know of no move.
+    move: fields['move'] === undefined || fields['move'] === null ? null : moveAt(fields['move'], 'move'),
   };
   const contradiction = findContradiction(topology);
   if (contradiction !== null) throw new TopologyError(`the topology contradicts itself: ${contradiction}`);
@@ -49,24 +52,25 @@ function ringAt(value: unknown, path: string): RingConfig {
 }
 
 function shardAt(value: unknown, path: string): TopologyShard {
-  const fields = mapAt(value, path, ['name', 'weight', 'epoch', 'primary', 'inSync', 'joining', 'paused', 'nodes']);
-  const weight = fields['weight'];
-  if (typeof weight !== 'number' || !(weight > 0) || weight === Infinity)
-    throw malformed(`${path}.weight`, 'a number above 0');
+  const fields = mapAt(value, path, [
+    ...['name', 'weight', 'epoch', 'primary', 'inSync', 'joining', 'paused', 'nodes', 'copies'],
+  ]);
+  const { copies } = fields;
   return {
     name: nameAt(fields['name'], `${path}.name`),
-    weight,
+    weight: weightAt(fields['weight'], `${path}.weight`),
     epoch: countAt(fields['epoch'], `${path}.epoch`),
     primary: nameAt(fields['primary'], `${path}.primary`),
     inSync: listAt(fields['inSync'], `${path}.inSync`, 0, nameAt),
     joining: nameOrNullAt(fields['joining'], `${path}.joining`),
-    paused: fields['paused'] === undefined ? false : choiceAt(fields['paused'], `${path}.paused`, [true, false]),
+    paused: flagAt(fields['paused'] ?? false, `${path}.paused`),
     nodes: listAt(fields['nodes'], `${path}.nodes`, 1, nameAt),
+    ...(copies === undefined ? {} : { copies: countAt(copies, `${path}.copies`) }),
   };
 }
 
 function nodeAt(value: unknown, path: string): TopologyNode {
-  const fields = mapAt(value, path, ['id', 'host', 'port', 'zone', 'runId']);
+  const fields = mapAt(value, path, ['id', 'host', 'port', 'zone', 'runId', 'draining']);
   const port = countAt(fields['port'], `${path}.port`);
   if (port > 65535) throw malformed(`${path}.port`, 'a port');
   return {
@@ -75,6 +79,52 @@ function nodeAt(value: unknown, path: string): TopologyNode {
     port,
     zone: nameAt(fields['zone'], `${path}.zone`),
     runId: nameOrNullAt(fields['runId'], `${path}.runId`),
+    draining: flagAt(fields['draining'] ?? false, `${path}.draining`),
+  };
+}
+
+function moveAt(value: unknown, path: string): TopologyMove {
+  const fields = mapAt(value, path, [
+    ...['id', 'ring', 'weights', 'portions', 'moved', 'current', 'aborting', 'paused', 'keysPerSecond', 'allowStalls'],
+  ]);
+  const { weights, current, paused, keysPerSecond } = fields;
+  if (typeof weights !== 'object' || weights === null) throw malformed(`${path}.weights`, 'a map');
+  return {
+    id: countAt(fields['id'], `${path}.id`),
+    ring: ringAt(fields['ring'], `${path}.ring`),
+    weights: Object.fromEntries(
+      Object.entries(weights).map(([name, weight]) => [name, weightAt(weight, `${path}.weights.${name}`)]),
+    ),
+    portions: listAt(fields['portions'], `${path}.portions`, 0, portionAt),
+    moved: numberAt(fields['moved'], `${path}.moved`),
+    current: current === null ? null : currentAt(current, `${path}.current`),
+    aborting: flagAt(fields['aborting'], `${path}.aborting`),
+    paused: paused === null ? null : textAt(paused, `${path}.paused`),
+    keysPerSecond: keysPerSecond === null ? null : countAt(keysPerSecond, `${path}.keysPerSecond`),
+    allowStalls: flagAt(fields['allowStalls'], `${path}.allowStalls`),
+  };
+}
+
+function portionAt(value: unknown, path: string): Portion {
+  const fields = mapAt(value, path, ['source', 'target', 'part', 'parts', 'keys']);
+  return {
+    source: nameAt(fields['source'], `${path}.source`),
+    target: nameAt(fields['target'], `${path}.target`),
+    part: numberAt(fields['part'], `${path}.part`),
+    parts: countAt(fields['parts'], `${path}.parts`),
+    keys: numberAt(fields['keys'], `${path}.keys`),
+  };
+}
+
+function currentAt(value: unknown, path: string): CurrentPortion {
+  const fields = mapAt(value, path, ['index', 'phase', 'way', 'set', 'thereSet']);
+  const { thereSet } = fields;
+  return {
+    index: numberAt(fields['index'], `${path}.index`),
+    phase: choiceAt(fields['phase'], `${path}.phase`, ['preparing', 'moving']),
+    way: choiceAt(fields['way'], `${path}.way`, ['there', 'back', 'return']),
+    set: countAt(fields['set'], `${path}.set`),
+    thereSet: thereSet === null ? null : countAt(thereSet, `${path}.thereSet`),
   };
 }
 
@@ -106,6 +156,25 @@ function countAt(value: unknown, path: string): number {
   throw malformed(path, 'a whole number from 1');
 }
 
+/** A whole number from 0. */
+function numberAt(value: unknown, path: string): number {
+  return value === 0 ? 0 : countAt(value, path);
+}
+
+function weightAt(value: unknown, path: string): number {
+  if (typeof value === 'number' && value >= 0 && value < Number.POSITIVE_INFINITY) return value;
+  throw malformed(path, 'a number from 0');
+}
+
+function flagAt(value: unknown, path: string): boolean {
+  return choiceAt(value, path, [true, false]);
+}
+
+function textAt(value: unknown, path: string): string {
+  if (typeof value === 'string' && value.length <= 10_000) return value;
+  throw malformed(path, 'a text');
+}
+
 function hashTagAt(value: unknown, path: string): string {
   if (typeof value === 'string' && /^([\x00-\x7f]{2})?$/.test(value)) return value;
   throw malformed(path, 'two characters or none');
@@ -122,7 +191,7 @@ function malformed(path: string, expected: string): TopologyError {
 }
 
 /** The first contradiction; null: there is none. */
-function findContradiction({ shards, nodes }: Topology): string | null {
+function findContradiction({ shards, nodes, move }: Topology): string | null {
   const ids = nodes.map(node => node.id);
   const twin = repeated(ids);
   if (twin !== null) return `two nodes have the id ${twin}`;
@@ -137,7 +206,38 @@ function findContradiction({ shards, nodes }: Topology): string | null {
     const contradiction = contradictionOf(shard, known);
     if (contradiction !== null) return `shard ${shard.name}: ${contradiction}`;
   }
-  return null;
+  if (!shards.some(({ weight }) => weight > 0)) return 'no shard owns any key';
+  const astray = move === null ? null : contradictionOfMove(move, new Set(shards.map(({ name }) => name)));
+  return astray === null ? null : `the move: ${astray}`;
+}
+
+function contradictionOfMove(
+  { weights, portions, moved, current }: TopologyMove,
+  names: ReadonlySet<string>,
+): string | null {
+  const unknown = [...Object.keys(weights), ...portions.flatMap(({ source, target }) => [source, target])].find(
+    name => !names.has(name),
+  );
+  if (unknown !== undefined) return `${unknown} is no shard`;
+  if (!Object.values(weights).some(weight => weight > 0)) return 'no shard would own any key';
+  const wrong = portions.find(({ source, target, part, parts }) => source === target || part >= parts);
+  if (wrong !== undefined)
+    return `part ${wrong.part} of ${wrong.parts} from ${wrong.source} to ${wrong.target} is none`;
+  const twin = repeated(portions.map(({ source, target, part }) => `${part} from ${source} to ${target}`));
+  if (twin !== null) return `part ${twin} is there twice`;
+  if (portions.some(({ source, target, parts }) => partsBetween(portions, source, target) !== parts))
+    return 'a part of a portion is missing';
+  if (moved > portions.length) return 'more was moved than there is';
+  if (current === null) return null;
+  if (current.index !== (current.way === 'back' ? moved - 1 : moved) || current.index >= portions.length)
+    return `portion ${current.index} cannot be under way`;
+  return (current.way === 'return') === (current.thereSet !== null)
+    ? null
+    : 'a set of the way there is missing, or too many';
+}
+
+function partsBetween(portions: readonly Portion[], from: string, to: string): number {
+  return portions.filter(({ source, target }) => source === from && target === to).length;
 }
 
 function contradictionOf(shard: TopologyShard, known: ReadonlySet<string>): string | null {

@@ -39,8 +39,9 @@ export interface Guarded {
 
 /** One unbroken time of one process as a shard's primary. */
 export interface Era {
-  readonly history: History;
-  /** The highest offset that was read: what is sent from now on stands behind it. */
+  /** As its process told of itself last. */
+  history: History;
+  /** The highest offset that was read: what is sent from now on stands behind it. -1: the process counts nothing yet. */
   known: number;
   /** Offsets read by barriers, and the answers that each of them covers. */
   readonly readings: { readonly seq: number; readonly offset: number }[];

@@ -1,6 +1,7 @@
 import type { BufferPool } from '../base/buffer-pool.ts';
 import { coarse, tick } from '../base/coarse-clock.ts';
 import { Fifo } from '../base/fifo.ts';
+import type { Protocol } from '../resp/protocol.ts';
 import type { ShardCells } from '../telemetry/proxy-cells.ts';
 import type { Connection } from './connection.ts';
 import type { Era, Guard, Guarded } from './guard.ts';
@@ -279,6 +280,32 @@ export class LaneQueue {
     this.#replies.release();
   }
 
+  /**
+   * Keys were taken away from the lane's shard: what is yet to be sent and names one of them is handed over, in order.
+   * No connection may stand on which an answer is due.
+   */
+  sieve(sieve: Sieve, lane: SievedLane): void {
+    const lost = drain(this.#waiting, this.#lost);
+    const unsent = drain(this.#waiting, this.#waiting.length);
+    const taken: { readonly request: Request; readonly bytes: Buffer }[] = [];
+    const staying: Request[] = [];
+    for (const request of unsent) {
+      const { segment, from, to } = request;
+      if (segment === null || sieve.stays(request, segment.buffer, from, to)) staying.push(request);
+      else taken.push({ request, bytes: Buffer.from(segment.buffer.subarray(from, to)) });
+    }
+    if (taken.length > 0) {
+      const kept: Request[] = [];
+      for (let i = 0; i < this.#kept.length; i += 1) kept.push(this.#kept.at(i));
+      this.segments.rebuild([...kept, ...lost, ...staying], kept.length + lost.length);
+    }
+    for (const request of [...lost, ...staying]) this.#waiting.push(request);
+    for (const { request, bytes } of taken) {
+      request.segment = null;
+      sieve.take(request, bytes, lane);
+    }
+  }
+
   /** The lane, which only reads, is closed: what it holds goes on over another one, behind what that holds. */
   handOver(to: NextLane, reason: string): void {
     for (const request of drain(this.#waiting, this.#waiting.length)) {
@@ -338,6 +365,24 @@ export interface QueuedLane extends Guarded {
 /** Where another lane's reads go on. */
 export interface NextLane {
   send(request: Request, bytes: Buffer, from: number, to: number): void;
+}
+
+/** What a sieve must know of the lane that it looks through. */
+export interface SievedLane {
+  readonly database: number;
+  readonly protocol: Protocol;
+  /** It is one client's alone, with whatever that has set up there. */
+  readonly lent: boolean;
+}
+
+/** Tells which commands a shard may no longer be sent, since their keys have gone to another one. */
+export interface Sieve {
+  /** Another number whenever some keys have another owner. */
+  readonly version: number;
+  /** Whether the request, whose command or block is bytes[from, to), may still be sent to its shard. */
+  stays(request: Request, bytes: Buffer, from: number, to: number): boolean;
+  /** Takes over one that may not, with its command. */
+  take(request: Request, bytes: Buffer, lane: SievedLane): void;
 }
 
 /** What a queue is told once. */

@@ -1,12 +1,12 @@
 import type { Backoff } from '../base/backoff.ts';
-import { tick } from '../base/coarse-clock.ts';
+import { coarse, tick } from '../base/coarse-clock.ts';
 import { type Flushable, scheduleFlush } from '../base/flush-queue.ts';
 import type { Protocol } from '../resp/protocol.ts';
 import { REPLY_GARBAGE, REPLY_UNFINISHED, ReplyDecoder } from '../resp/reply-decoder.ts';
 import { Connection, type ConnectionOwner } from './connection.ts';
 import { copyBytes } from './copy-bytes.ts';
 import type { Era } from './guard.ts';
-import { LaneQueue, type QueuedLane, type QueueSettings } from './lane-queue.ts';
+import { LaneQueue, type QueuedLane, type QueueSettings, type Sieve } from './lane-queue.ts';
 import type { Target } from './login.ts';
 import { Failure, type Request, type Segment } from './request.ts';
 import type { Secure } from './secure.ts';
@@ -37,12 +37,16 @@ export class Lane implements Flushable, ConnectionOwner, QueuedLane {
   #untilConfirmed = false;
   #retry: NodeJS.Timeout | null = null;
   #closed = false;
+  /** Its shard is no longer part of the cluster. */
+  #retired = false;
   #everReady = false;
   #sweptMs = 0;
   readonly #queue: LaneQueue;
   readonly #decoder = new ReplyDecoder();
   /** The first part of a skipped reply that was cut. */
   #cut: Buffer = EMPTY;
+  /** The version of the owners of keys by which every request in line was accepted, or has been looked through. */
+  #sieved: number;
   /** How long a sent command may stay without any sign of the node; a lent lane's borrower sets its own. */
   patienceMs: number;
 
@@ -50,6 +54,7 @@ export class Lane implements Flushable, ConnectionOwner, QueuedLane {
     this.#target = target;
     this.#settings = settings;
     this.patienceMs = settings.timeoutMs;
+    this.#sieved = settings.sieve?.version ?? 0;
     this.#queue = new LaneQueue(settings, this);
   }
 
@@ -127,6 +132,10 @@ export class Lane implements Flushable, ConnectionOwner, QueuedLane {
     return this.#target.protocol;
   }
 
+  get lent(): boolean {
+    return this.#settings.lent;
+  }
+
   /** Opens the connection if there is none and none is on its way. */
   connect(): void {
     if (this.#closed || this.#connection !== null || this.#retry !== null || this.#barred !== '') return;
@@ -195,6 +204,29 @@ export class Lane implements Flushable, ConnectionOwner, QueuedLane {
     if (this.#connection === null) this.problem = reason;
     else if (this.#connection.ready) this.#leaveIfDone();
     else this.#connection.end(reason);
+  }
+
+  /**
+   * Some keys have another owner. What was accepted before leaves at once over a connection that stands, which is a user's
+   * of the epoch in which it was accepted: the fence decides whether it comes through. Where none stands, what names such
+   * keys goes elsewhere, before anything that comes later does.
+   */
+  sieve(): void {
+    const { sieve } = this.#settings;
+    if (this.#closed || sieve === null || this.#queue.spent) return;
+    const connection = this.#connection;
+    if (connection?.ready === true) {
+      if (this.#barred === '') this.#queue.flush(connection);
+      return;
+    }
+    this.#sieveNow(sieve);
+  }
+
+  /** Nothing more is sent here, nor anywhere else as this shard's: what was sent is answered, then the lane is of no use. */
+  retire(reason: string): void {
+    this.#retired = true;
+    this.sieve();
+    this.bar(reason, true);
   }
 
   /** Ends the lane; what waits is refused, what was sent is answered as after a broken connection. */
@@ -266,6 +298,8 @@ export class Lane implements Flushable, ConnectionOwner, QueuedLane {
     this.#settings.backoff.reset();
     this.#enter(connection);
     if (this.#closed) return;
+    this.#sieveLate();
+    if (this.#closed) return;
     this.#settings.onState?.(this);
     this.flush();
   }
@@ -305,6 +339,7 @@ export class Lane implements Flushable, ConnectionOwner, QueuedLane {
     if (this.#closed) return;
     if (this.#settings.lent && this.#everReady) this.#queue.spend(reason);
     else this.#queue.lose(reason);
+    if (this.#retired) this.#giveUpLost(reason);
     this.#closeIfSpent();
     if (this.#barred !== '') this.#settings.guard?.onLeft();
     if (this.#closed) return;
@@ -361,6 +396,18 @@ export class Lane implements Flushable, ConnectionOwner, QueuedLane {
     this.#closeIfSpent();
   }
 
+  /** Whatever was still due when keys got other owners, and is to be sent (again) over this new login. */
+  #sieveLate(): void {
+    const { sieve } = this.#settings;
+    if (sieve !== null && sieve.version !== this.#sieved && !this.#queue.spent) this.#sieveNow(sieve);
+  }
+
+  #sieveNow(sieve: Sieve): void {
+    this.#queue.sieve(sieve, this);
+    // What is kept, or lost with its fate open, may yet prove not to have survived, and is sent again then.
+    if (this.unsettled === 0) this.#sieved = sieve.version;
+  }
+
   /** A reply that only the receiver's bookkeeping wants; it is small, so a cut one is put together. */
   #skipped(request: Request, bytes: Buffer, from: number, to: number): void {
     request.skip -= 1;
@@ -385,10 +432,18 @@ export class Lane implements Flushable, ConnectionOwner, QueuedLane {
     segment.live += 1;
     const queue = this.#queue;
     if (this.#closed || queue.spent) return queue.turnAway(request, this.#closed ? Failure.Closing : Failure.Gone);
-    if (queue.sent === 0) this.activeMs = request.arrivedMs;
+    // One that was taken from another lane came long ago.
+    if (queue.sent === 0) this.activeMs = Math.max(request.arrivedMs, coarse.nowMs);
     queue.accept(request);
     if (this.#connection === null) this.connect();
     scheduleFlush(this);
+  }
+
+  /** No login will ever tell what has become of anything. */
+  #giveUpLost(reason: string): void {
+    this.#queue.settle(null, reason);
+    const { sieve } = this.#settings;
+    if (sieve !== null) this.#queue.sieve(sieve, this);
   }
 
   #closeIfSpent(): void {
@@ -430,6 +485,8 @@ export interface LaneSettings extends QueueSettings {
   readonly lasting: boolean;
   /** Lent to one client: once it was ready it ends with its connection, because the client's state is lost. */
   readonly lent: boolean;
+  /** Looks through what is in line after keys have got other owners; null: it is never asked. */
+  readonly sieve: Sieve | null;
   /** Told when the lane becomes ready or loses its connection. */
   readonly onState: ((lane: Lane) => void) | null;
 }

@@ -75,6 +75,11 @@ export interface History {
   readonly previousId: string;
   /** How many bytes of that earlier history it had when it was promoted; -1 without one. */
   readonly promotedAt: number;
+  /**
+   * It counts what it writes. A process that has never had a replica does not, and `offset` stands still; when the first
+   * one attaches, Redis begins to count, and takes another `replicationId` for it (`syncCommand` in replication.c).
+   */
+  readonly hasBacklog: boolean;
 }
 
 export function judgeLogin(target: Target, replies: readonly ReplyValue[]): LoginResult {
@@ -101,6 +106,7 @@ function historyOf(info: ReadonlyMap<string, string>): History {
     previousId: /^0*$/.test(previousId) ? '' : previousId,
     // Redis names the first byte that is not of the earlier history.
     promotedAt: Math.max(-1, Number(info.get('second_repl_offset') ?? 0) - 1),
+    hasBacklog: info.get('repl_backlog_active') !== '0',
   };
 }
 

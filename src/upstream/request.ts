@@ -31,6 +31,8 @@ export class Request {
   done = false;
   /** The client said that it wants no reply (`CLIENT REPLY`). */
   muted = false;
+  /** It is meant for this very shard, whoever owns the keys that it may name: it is never sent to another one. */
+  fixed = false;
   /** Where the command's bytes lie until it is answered. */
   segment: Segment | null = null;
   from = 0;
@@ -88,6 +90,8 @@ export const Failure = {
   Closing: 4,
   /** The connection of one client alone was lost; what was sent is proven to have left no trace: not applied. */
   Gone: 5,
+  /** Its keys are on the move, or have moved, and it could not follow them in time or at all: not applied. */
+  Moved: 6,
 } as const;
 export type Failure = (typeof Failure)[keyof typeof Failure];
 
@@ -145,6 +149,7 @@ export function releaseRequest(request: Request): void {
   request.started = false;
   request.done = false;
   request.muted = false;
+  request.fixed = false;
   request.segment = null;
   request.stashFrom = 0;
   request.stashTo = 0;

@@ -7,12 +7,13 @@ function node(id: string, overrides: Partial<NodeStatus> = {}): NodeStatus {
   return {
     ...{ id, role: 'replica', up: true, lagBytes: 0, lagSeconds: 0, address: `10.0.0.1:${id.charCodeAt(0)}` },
     ...{ zone: 'z1', runId: null, linkUp: null, usedMemoryBytes: null, health: 'up', error: null, needs: null },
+    ...{ draining: false, drain: null },
     ...overrides,
   };
 }
 
 const shard: ShardStatus = {
-  ...{ name: 's1', epoch: 3, primary: 'a', inSync: ['b'], joining: 'd', paused: false, required: 1 },
+  ...{ name: 's1', epoch: 3, primary: 'a', inSync: ['b'], joining: 'd', paused: false, required: 1, copies: 4 },
   ...{ state: 'degraded', why: 'd joins', running: 'grow', rebuild: null, needs: null, changes: [] },
   nodes: [
     node('a', { role: 'primary' }),
@@ -24,7 +25,7 @@ const shard: ShardStatus = {
 };
 
 const cluster: ClusterStatus = {
-  ...{ cluster: 'shop', version: 4, term: 2, changesRoles: true, problems: [] },
+  ...{ cluster: 'shop', version: 4, term: 2, changesRoles: true, problems: [], move: null },
   ...{ leader: 'http://127.0.0.1:7700', knownBy: 'http://127.0.0.1:7700' },
   shards: [shard],
   spares: [node('f', { role: 'spare', lagBytes: null })],
@@ -62,6 +63,24 @@ c: connection refused
     expect(text.match(/^s1: 1970-01-01T00:00:00.000Z failover from a to b in 231 ms: a crashed$/gm)).toHaveLength(3);
     expect(text).toContain('NEEDS YOU  s1: run: ringside recover s1 --accept-loss\n');
     expect(text).toMatch(/ d +replica +rebuilding /);
+  });
+
+  it('shows how far nodes are that are drained, and what they wait for', () => {
+    const waits = { step: 'waits', why: 'there is no spare', needs: 'add a node' } as const;
+    const free = { step: 'free', why: 'it may be stopped', needs: null } as const;
+    const text = statusText(
+      {
+        ...cluster,
+        shards: [{ ...shard, nodes: [node('a', { role: 'primary' }), node('b', { draining: true, drain: waits })] }],
+        spares: [node('f', { role: 'spare', draining: true, drain: free })],
+      },
+      'http://s',
+    );
+    expect(text).toMatch(/ b +replica +in sync, draining /);
+    expect(text).toMatch(/ f +spare +up, free /);
+    expect(text).toContain('b is drained, waits: there is no spare\n');
+    expect(text).toContain('f is free: it may be stopped\n');
+    expect(text).toContain('NEEDS YOU  b: add a node\n');
   });
 
   it('says when it is told by a supervisor that does not lead, which knows no node', () => {

@@ -21,7 +21,15 @@ function topologyOf(ring: RingConfig, names: readonly string[]): Topology {
         nodes: [`n-${name}`],
       };
     }),
-    nodes: names.map((name, i) => ({ id: `n-${name}`, host: '10.0.0.1', port: 7000 + i, zone: 'a', runId: null })),
+    nodes: names.map((name, i) => ({
+      id: `n-${name}`,
+      host: '10.0.0.1',
+      port: 7000 + i,
+      zone: 'a',
+      runId: null,
+      draining: false,
+    })),
+    move: null,
   };
 }
 
@@ -67,6 +75,28 @@ describe('where a key lies', () => {
     expect(whyOf('a<b>c', angular)).toEqual({ hashed: 'b', why: 'the hash tag <b>' });
     const none = topologyOf({ ...murmur, hashTag: '' }, ['s1', 's2']);
     expect(whyOf('{a}b', none)).toEqual({ hashed: '{a}b', why: 'the whole key: the ring has no hash tag' });
+  });
+
+  it('goes by what was moved so far', () => {
+    const portions = ['s1', 's2'].map(source => ({ source, target: 's3', part: 0, parts: 1, keys: 1 }));
+    const move = {
+      ...{ id: 1, ring: murmur, weights: { s1: 1, s2: 1, s3: 1 }, portions, moved: 1 },
+      current: { index: 1, phase: 'moving', way: 'there', set: 1, thereSet: null } as const,
+      ...{ aborting: false, paused: null, keysPerSecond: null, allowStalls: false },
+    };
+    const shards = three.shards.map(shard => (shard.name === 's3' ? { ...shard, weight: 0 } : shard));
+    const keys = Array.from({ length: 300 }, (_, i) => `key:${i}`);
+    const [before, now, after] = [{ ...three, shards }, { ...three, shards, move }, three].map(one =>
+      placesOf(keys, one),
+    );
+    const seen = new Set<string>();
+    now?.forEach(({ shard, why }, i) => {
+      const [from, to] = [before?.[i]?.shard, after?.[i]?.shard];
+      const isOnItsWay = why.endsWith('; it is being moved there from s2');
+      expect([shard, isOnItsWay]).toEqual([to, from === 's2' && to === 's3']);
+      seen.add(`${from} ${to}`);
+    });
+    expect([...seen].sort()).toEqual(['s1 s1', 's1 s3', 's2 s2', 's2 s3']);
   });
 
   it('needs no hash when there is one shard', () => {

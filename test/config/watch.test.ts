@@ -161,12 +161,15 @@ describe('what needs a restart', () => {
     const file = join(directory, 'ringside.yaml');
     writeFileSync(file, HEAD);
     begin(file);
-    writeFileSync(file, `${HEAD}proxy: { workers: 2, hold: 1s }\nring: { hashTag: "" }\n`);
+    writeFileSync(file, `${HEAD}proxy: { workers: 2, hold: 1s }\nnodeAccess: { username: other }\n`);
     await until(() => reloads.length === 1);
-    expect(reloads[0]?.needsRestart).toEqual(['ring.hashTag', 'proxy.workers']);
+    expect(reloads[0]?.needsRestart).toEqual(['nodeAccess.username', 'proxy.workers']);
     writeFileSync(file, `${HEAD}proxy: { workers: 2, hold: 2s }\n`);
     await until(() => reloads.length === 2);
-    expect(reloads[1]).toMatchObject({ changed: ['ring.hashTag', 'proxy.hold'], needsRestart: ['proxy.workers'] });
+    expect(reloads[1]).toMatchObject({
+      changed: ['nodeAccess.username', 'proxy.hold'],
+      needsRestart: ['proxy.workers'],
+    });
     writeFileSync(file, HEAD);
     await until(() => reloads.length === 3);
     expect(reloads[2]).toMatchObject({ changed: ['proxy.workers', 'proxy.hold'], needsRestart: [] });

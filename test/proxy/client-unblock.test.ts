@@ -43,7 +43,14 @@ async function start() {
   stand = await ProxyStand.start([p.node]);
   const { topology } = stand.proxy;
   const { port } = n.node;
-  const replica = { id: 'n2', host: '127.0.0.1', port, zone: 'default', runId: n.node.info['run_id'] ?? null };
+  const replica = {
+    id: 'n2',
+    host: '127.0.0.1',
+    port,
+    zone: 'default',
+    runId: n.node.info['run_id'] ?? null,
+    draining: false,
+  };
   const whole: Topology = {
     ...topology,
     version: topology.version + 1,

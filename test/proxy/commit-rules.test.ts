@@ -4,9 +4,11 @@ import {
   confirms,
   dropReadings,
   fateUnder,
+  goOn,
   isSameHistory,
   mayAsk,
   needsNone,
+  newEra,
   noteReading,
   upperBound,
 } from '../../src/proxy/commit-rules.ts';
@@ -20,6 +22,7 @@ const history = (change: Partial<History> = {}): History => ({
   offset: 100,
   previousId: '',
   promotedAt: -1,
+  hasBacklog: true,
   ...change,
 });
 const promoted = (promotedAt: number, previousId = 'h1'): History =>
@@ -89,6 +92,24 @@ describe('the fate of a write under another primary', () => {
     expect(isSameHistory(history(), history({ offset: 900 }))).toBe(true);
     expect(isSameHistory(history(), history({ runId: 'r2' }))).toBe(false);
     expect(isSameHistory(history(), history({ replicationId: 'h2' }))).toBe(false);
+  });
+
+  test("goes on when a lone process's first replica gives it another replication id, and no other way round", () => {
+    const alone = history({ hasBacklog: false, offset: 0 });
+    const followed = history({ replicationId: 'h2', offset: 70 });
+    expect(isSameHistory(alone, followed)).toBe(true);
+    expect(isSameHistory(followed, alone)).toBe(true);
+    expect(isSameHistory(alone, { ...followed, runId: 'r2' })).toBe(false);
+    expect(isSameHistory(alone, { ...followed, previousId: 'h1', promotedAt: 0 })).toBe(false);
+    expect(isSameHistory(alone, { ...alone, replicationId: 'h2' })).toBe(false);
+    expect(isSameHistory(history(), followed)).toBe(false);
+    const era = newEra(alone);
+    // While nothing is counted, no write can be proven to be missing: its place would be that of all others.
+    expect(fateUnder(era.known, -1, followed, promoted(0, 'h2'))).toBe('open');
+    expect(goOn(era, followed)).toBe(true);
+    expect(era).toMatchObject({ history: followed, known: 70 });
+    expect(goOn(era, alone)).toBe(true);
+    expect(era).toMatchObject({ history: followed, known: 70 });
   });
 });
 

@@ -6,7 +6,8 @@ import type { PrimaryAddress, ShardState } from '../../src/proxy/shard-state.ts'
 import { encodeCommand } from '../../src/resp/encoder.ts';
 import { ShardCells } from '../../src/telemetry/proxy-cells.ts';
 import type { Lane } from '../../src/upstream/lane.ts';
-import { acquireRequest } from '../../src/upstream/request.ts';
+import type { Sieve } from '../../src/upstream/lane-queue.ts';
+import { acquireRequest, Failure, type Request } from '../../src/upstream/request.ts';
 import { type SendOptions, Sent, until } from '../upstream/lane-stand.ts';
 import { type Link, ScriptedNode } from '../upstream/scripted-node.ts';
 
@@ -78,12 +79,41 @@ export class ScriptedPrimary {
   }
 }
 
+/** Keys that the shard has given away, and the commands that were taken for them. */
+class StandSieve implements Sieve {
+  version = 1;
+  readonly taken: string[] = [];
+  readonly #given = new Set<string>();
+
+  give(key: string): void {
+    this.version += 1;
+    this.#given.add(key);
+  }
+
+  stays(_request: Request, bytes: Buffer, from: number, to: number): boolean {
+    const words = bytes.toString('latin1', from, to).split('\r\n');
+    return !words.some(word => this.#given.has(word));
+  }
+
+  take(request: Request, bytes: Buffer): void {
+    this.taken.push(
+      bytes
+        .toString('latin1')
+        .split('\r\n')
+        .filter(word => /^\w/.test(word))
+        .join(' '),
+    );
+    request.receiver.onFailure(request, Failure.Moved, 'it was given away');
+  }
+}
+
 export class ShardStand {
   readonly shard: Shard;
   readonly pool = new BufferPool(1e8);
   readonly cells = new ShardCells('s1');
   readonly answered: Sent[] = [];
   readonly left: number[] = [];
+  readonly sieve = new StandSieve();
   readonly #sweeper: NodeJS.Timeout;
   #state: ShardState;
 
@@ -104,6 +134,7 @@ export class ShardStand {
         writeMs: settings.writeMs ?? 2000,
         queueBound: 10_000,
         exclusiveBound: 8,
+        sieveOf: () => this.sieve,
         onState: () => {},
         onLeaving: shard => void this.left.push(shard.state.epoch),
         onMoved: () => {},

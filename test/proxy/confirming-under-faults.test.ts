@@ -201,7 +201,7 @@ describe('barriers', () => {
 test('offsets that are read without end are not kept without end, and bound every answer as before', () => {
   fc.assert(
     fc.property(fc.array(fc.nat(3), { minLength: 300, maxLength: 3000 }), steps => {
-      const history = { runId: '', replicationId: '', offset: 0, previousId: '', promotedAt: -1 };
+      const history = { runId: '', replicationId: '', offset: 0, previousId: '', promotedAt: -1, hasBacklog: true };
       const era: Era = { history, known: 0, readings: [] };
       let seq = 0;
       for (const step of steps) {

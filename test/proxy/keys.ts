@@ -65,3 +65,25 @@ export function send(wire: Wire, ...commands: string[]): Promise<void> {
 export async function take(wire: Wire, count: number): Promise<string[]> {
   return (await wire.take(count)).map(frame => frame.toString('latin1'));
 }
+
+/** The keys in the reply to KEYS. */
+export function clientsKeys(reply: string): string[] {
+  return reply
+    .split('\r\n')
+    .slice(1, -1)
+    .filter((_, i) => i % 2 === 1);
+}
+
+/** All that SCAN with these options tells, doubles and all. */
+export async function walk(wire: Wire, options: string): Promise<string[]> {
+  const found: string[] = [];
+  let cursor = '0';
+  for (let pages = 0; pages < 10_000; pages += 1) {
+    const [reply = ''] = await pipeline(wire, `SCAN ${cursor} ${options}`.trim());
+    const lines = reply.split('\r\n').filter(line => !/^[*$]/.test(line));
+    cursor = lines[0] as string;
+    found.push(...lines.slice(1, -1));
+    if (cursor === '0') return found;
+  }
+  throw new Error('the walk did not end');
+}

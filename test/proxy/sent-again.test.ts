@@ -135,3 +135,36 @@ test('its times begin anew: to wait for a connection, and for the copies', async
   await allTold(sent);
   expect(sent.outcome).toBe('+OK\r\n');
 });
+
+test('it goes to the new owner of its keys, when these were given away before a login showed that it is gone', async () => {
+  const { stand, lane } = await startUnconfirmed();
+  const [sent, other] = [stand.send('INCR a'), stand.send('INCR b')];
+  await until('they are kept', () => lane.kept === 2);
+  const next = await stage.successor(1000);
+  stand.follow({ epoch: 2, primary: next.address });
+  stand.sieve.give('a');
+  stand.shard.sieve();
+  expect(stand.sieve.taken).toEqual([]);
+  await allTold(sent, other);
+  expect([sent.outcome, other.outcome, stand.sieve.taken, next.heard]).toEqual([
+    '<Moved>',
+    '+OK\r\n',
+    ['INCR a'],
+    ['INCR b'],
+  ]);
+});
+
+test('so it does when it was kept over a login as another epoch’s user of the same primary', async () => {
+  const { primary, stand, lane } = await startUnconfirmed();
+  const sent = stand.send('INCR a');
+  await until('it is kept', () => lane.kept === 1);
+  stand.follow({ epoch: 2 });
+  stand.sieve.give('a');
+  stand.shard.sieve();
+  await until('another connection carries on', () => lane.epoch === 2);
+  expect([sent.outcome, stand.sieve.taken, primary.heard]).toEqual([null, [], ['INCR a']]);
+  const next = await stage.successor(1000);
+  stand.follow({ epoch: 3, primary: next.address });
+  await allTold(sent);
+  expect([sent.outcome, stand.sieve.taken, next.heard]).toEqual(['<Moved>', ['INCR a'], []]);
+});

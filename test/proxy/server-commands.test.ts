@@ -236,7 +236,14 @@ describe('WAIT', () => {
       );
     }
     const { nodes, shards } = stand.topology;
-    const extra = replicas.map(({ host, port }, i) => ({ id: `r${i}`, host, port, zone: 'default', runId: null }));
+    const extra = replicas.map(({ host, port }, i) => ({
+      id: `r${i}`,
+      host,
+      port,
+      zone: 'default',
+      runId: null,
+      draining: false,
+    }));
     await stand.follow({
       ...stand.topology,
       nodes: [...nodes, ...extra],

@@ -1,6 +1,12 @@
 import type { Call, CallFailure, CallOutcome, Login, Reply } from '../../src/supervisor/core/effect.ts';
 import type { Credentials } from '../../src/supervisor/core/engine.ts';
-import { ADMIN_USER, passwordHash, supervisorUser, userPassword } from '../../src/topology/credentials.ts';
+import {
+  ADMIN_USER,
+  passwordHash,
+  pulledSetName,
+  supervisorUser,
+  userPassword,
+} from '../../src/topology/credentials.ts';
 import { errorOf, infoField, NodeClient } from './client.ts';
 import type { Network } from './network.ts';
 import type { Actor } from './world.ts';
@@ -163,4 +169,8 @@ export function password(user: string, incarnation: string): string {
   return found;
 }
 
-export const credentials: Credentials = { password, hash: passwordHash };
+export const credentials: Credentials = {
+  password,
+  hash: passwordHash,
+  pulledSet: number => pulledSetName(SECRET, 'sim', number),
+};

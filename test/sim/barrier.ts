@@ -68,6 +68,7 @@ function historyOf(info: string, runId: string): History | null {
     offset: Number(infoField(info, 'master_repl_offset')),
     previousId: /^0*$/.test(previousId) ? '' : previousId,
     promotedAt: Math.max(-1, Number(infoField(info, 'second_repl_offset')) - 1),
+    hasBacklog: infoField(info, 'repl_backlog_active') === '1',
   };
 }
 

@@ -1,11 +1,14 @@
 import { proxyUser, REPLICA_PREFIX, replicaUser } from '../../src/topology/credentials.ts';
 import type { Topology } from '../../src/topology/snapshot.ts';
+import { KeyLedger } from './key-ledger.ts';
+import { KeyWriter } from './key-writer.ts';
 import { Ledger } from './ledger.ts';
 import { Network } from './network.ts';
 import { firstTopology, type Plan } from './plan.ts';
 import { ProxyShard } from './proxy.ts';
 import { SimNode } from './redis/node.ts';
 import type { ProxyHabits } from './request.ts';
+import { Router, type RouterHabits } from './router.ts';
 import { SimStore } from './store.ts';
 import { SimSupervisor, type Spoil } from './supervisor.ts';
 import { Actor, type World } from './world.ts';
@@ -21,6 +24,8 @@ export interface Omissions {
   readonly runIdKept: boolean;
   /** Whoever believes to lead may write. */
   readonly withoutProof: boolean;
+  /** Of proxies that serve keys which are moved. */
+  readonly routing: RouterHabits;
 }
 
 export const NOTHING_OMITTED: Omissions = {
@@ -28,6 +33,7 @@ export const NOTHING_OMITTED: Omissions = {
   spoil: { skips: null, delays: null },
   runIdKept: false,
   withoutProof: false,
+  routing: { withoutSieve: false, dropsUnbound: false, ignoresPreparing: false },
 };
 
 /** A proxy with its host, its process and its part of every shard. */
@@ -36,7 +42,9 @@ export interface SimProxy {
   readonly host: string;
   readonly actor: Actor;
   readonly shards: ReadonlyMap<string, ProxyShard>;
-  readonly writers: readonly Writer[];
+  /** Sends keys where they are; null: each writer has its shard. */
+  readonly router: Router | null;
+  readonly writers: readonly (Writer | KeyWriter)[];
   /** What it follows, and keeps on its disk; null: it was told of nothing yet. */
   topology: Topology | null;
 }
@@ -51,7 +59,9 @@ export class SimCluster {
   readonly supervisors: readonly SimSupervisor[];
   readonly proxies: SimProxy[];
   readonly ledger: Ledger;
-  readonly #habits: ProxyHabits;
+  /** Of keys that are moved. */
+  readonly keys: KeyLedger;
+  readonly #omissions: Omissions;
 
   constructor(world: World, plan: Plan, omissions: Omissions) {
     this.world = world;
@@ -62,10 +72,15 @@ export class SimCluster {
     const nature = { loadFailure: plan.loadFailure, backlogBytes: plan.backlogBytes, runIdKept: omissions.runIdKept };
     this.nodes = topology.nodes.map(({ id, zone }) => new SimNode(this.network, id, zone, nature));
     this.ledger = new Ledger(world, this.nodes, topology);
+    this.keys = new KeyLedger(world, this.nodes, topology);
     for (const node of this.nodes) this.startNode(node, false);
     this.store = new SimStore(this.network, topology, !omissions.withoutProof);
-    this.store.onWritten = written => this.ledger.onWritten(written);
-    this.#habits = omissions.habits;
+    this.store.onWritten = written => {
+      this.ledger.onWritten(written);
+      this.keys.isSpoiled ||= this.ledger.counts.disasters > 0;
+      this.keys.onWritten(written);
+    };
+    this.#omissions = omissions;
     this.proxies = Array.from({ length: plan.proxies }, (_, index) => this.#proxy(`p${index + 1}`, '', null));
     this.supervisors = Array.from({ length: plan.supervisors }, (_, index) => {
       return new SimSupervisor(this.network, this.store, `v${index + 1}`, {
@@ -156,10 +171,11 @@ export class SimCluster {
       this.store.topology.shards.map(shard => {
         return [
           shard.name,
-          new ProxyShard(this.network, host, actor, shard.name, this.#addressOf, this.#habits),
+          new ProxyShard(this.network, host, actor, shard.name, this.#addressOf, this.#omissions.habits),
         ] as const;
       }),
     );
+    if (this.plan.move !== null) return this.#routingProxy(name, life, host, actor, shards, topology);
     const writers = [...shards].flatMap(([shard, part]) => {
       return Array.from({ length: this.plan.writersPerShard }, (_, index) => {
         const writer = `${name}${life}.${shard}.w${index + 1}`;
@@ -167,7 +183,24 @@ export class SimCluster {
       });
     });
     if (topology !== null) for (const part of shards.values()) part.follow(topology);
-    return { name, host, actor, shards, writers, topology };
+    return { name, host, actor, shards, router: null, writers, topology };
+  }
+
+  #routingProxy(
+    name: string,
+    life: string,
+    host: string,
+    actor: Actor,
+    shards: ReadonlyMap<string, ProxyShard>,
+    topology: Topology | null,
+  ): SimProxy {
+    const router = new Router(this.network, host, actor, shards, this.#omissions.routing);
+    const writers = Array.from({ length: this.plan.writersPerShard * 2 }, (_, index) => {
+      const writer = `${name}${life}.w${index + 1}`;
+      return new KeyWriter(this.world, actor, writer, router, this.keys, this.plan.writerRestMs);
+    });
+    if (topology !== null) router.follow(topology);
+    return { name, host, actor, shards, router, writers, topology };
   }
 
   #tellProxies(supervisor: SimSupervisor, topology: Topology): void {
@@ -177,7 +210,8 @@ export class SimCluster {
         proxy.actor.live(() => {
           if (topology.version <= (proxy.topology?.version ?? 0)) return;
           proxy.topology = topology;
-          for (const part of proxy.shards.values()) part.follow(topology);
+          if (proxy.router !== null) proxy.router.follow(topology);
+          else for (const part of proxy.shards.values()) part.follow(topology);
         });
       });
     }

@@ -1,4 +1,5 @@
 import type { Effect } from '../../src/supervisor/core/effect.ts';
+import type { NodeOrder } from '../../src/supervisor/core/engine.ts';
 import type { SimCluster } from './cluster.ts';
 import type { SimNode } from './redis/node.ts';
 import type { SimSupervisor } from './supervisor.ts';
@@ -16,8 +17,11 @@ export class Faults {
   constructor(cluster: SimCluster) {
     this.#cluster = cluster;
     this.#world = cluster.world;
-    const { only } = cluster.plan;
-    this.#doings = this.#allDoings().filter(([, , name]) => only?.includes(name) ?? true);
+    const { only, drains } = cluster.plan;
+    const doings = this.#allDoings().filter(([, , name]) => only?.includes(name) ?? true);
+    this.#doings = drains
+      ? [...doings, [6, () => this.#drain(), 'drain'], [1, () => this.#undrain(), 'undrain']]
+      : doings;
     this.#next();
     for (const supervisor of cluster.supervisors) {
       supervisor.beforeEffect = effect => this.#atEffect(supervisor, effect);
@@ -45,6 +49,7 @@ export class Faults {
       proxy.actor.goOn();
       this.#cluster.startProxy(proxy);
     }
+    if (this.#cluster.plan.drains) this.#undrainAll();
   }
 
   #next(): void {
@@ -253,6 +258,35 @@ export class Faults {
       const answer = supervisor.order(order);
       if (answer !== null)
         this.#world.tell(`${supervisor.name} is to switch ${shard.name} over to ${to}: ${answer.text}`);
+    }
+  }
+
+  #drain(): void {
+    const { store, nodes } = this.#cluster;
+    const { id } = this.#world.random.pick(nodes);
+    const isNamed = this.#world.chance(0.3);
+    const spare = store.topology.nodes.find(
+      node => !store.topology.shards.some(shard => shard.nodes.includes(node.id)),
+    );
+    this.#order({ kind: 'drain', node: id, to: isNamed ? (spare?.id ?? null) : null, zone: null });
+  }
+
+  #undrain(): void {
+    const draining = this.#cluster.store.topology.nodes.filter(node => node.draining);
+    if (draining.length > 0) this.#order({ kind: 'undrain', node: this.#world.random.pick(draining).id });
+  }
+
+  /** Until nobody is drained any more, so that every shard can have its copies, and none too many. */
+  #undrainAll(): void {
+    const draining = this.#cluster.store.topology.nodes.filter(node => node.draining);
+    for (const { id } of draining) this.#order({ kind: 'undrain', node: id });
+    this.#world.after(300, () => this.#undrainAll());
+  }
+
+  #order(order: NodeOrder): void {
+    for (const supervisor of this.#cluster.supervisors) {
+      const answer = supervisor.order(order);
+      if (answer !== null) this.#world.tell(`${supervisor.name} is to ${order.kind} ${order.node}: ${answer.text}`);
     }
   }
 

@@ -26,9 +26,21 @@ export interface Plan {
   readonly isStubborn: boolean;
   /** What a connection held up when it was given up is never sent. */
   readonly takesBackAtReset: boolean;
+  /** A person has nodes drained, and takes that back. */
+  readonly drains: boolean;
   /** Only these kinds of trouble; null: all. */
   readonly only: readonly string[] | null;
   readonly settings: EngineSettings;
+  /** Clients write keys that any shard may own, and these are moved; null: each writes to one shard alone. */
+  readonly move: PlannedMove | null;
+}
+
+/** Weights by shard, in their order: at first, and in the end. */
+export interface PlannedMove {
+  readonly from: readonly number[];
+  readonly to: readonly number[];
+  /** Into so many parts goes what goes from one shard to another. */
+  readonly parts: number;
 }
 
 /** Trouble of one kind only comes to places where all of it together hardly ever does. */
@@ -60,22 +72,25 @@ export function drawPlan(world: World, leaning: Partial<Plan> = {}): Plan {
     faultsForMs: random.pick([4000, 8000]),
     isStubborn: random.pick([false, false, true]),
     takesBackAtReset: random.pick([true, false]),
+    drains: false,
     only: random.pick([null, null, null, ...FOCI]),
     settings: {
       detect: { everyMs: 50, crashedMs: 200, hungMs: 800 },
       rebuild: { parallel: random.pick([1, 2]), maxLagBytes: random.pick([200, 1_000_000]) },
+      move: { keysPerSecond: 20_000, portionKeys: 1000, bigKeyBytes: 1_000_000, stallMs: 100, addedLatencyMs: 5 },
       nodeSettings: {},
       keepDefaultUser: random.pick([true, false]),
       inspectUser: random.pick([true, false]),
       replicaReads: random.pick([true, false]),
       copies: {},
     },
+    move: null,
     ...leaning,
   };
 }
 
 /** The first version: what settings propose, before anybody has seen a node. */
-export function firstTopology({ shards, copies, spares }: Plan): Topology {
+export function firstTopology({ shards, copies, spares, move }: Plan): Topology {
   const names = Array.from({ length: shards * copies + spares }, (_, index) => `n${index + 1}`);
   return {
     cluster: 'sim',
@@ -86,7 +101,7 @@ export function firstTopology({ shards, copies, spares }: Plan): Topology {
       const nodes = names.slice(index * copies, (index + 1) * copies);
       return {
         name: `s${index + 1}`,
-        weight: 1,
+        weight: move === null ? 1 : (move.from[index] ?? 0),
         epoch: 1,
         primary: nodes[0] as string,
         inSync: [],
@@ -101,6 +116,8 @@ export function firstTopology({ shards, copies, spares }: Plan): Topology {
       port: 6379,
       zone: 'abc'.charAt(index % 3),
       runId: null,
+      draining: false,
     })),
+    move: null,
   };
 }

@@ -2,9 +2,11 @@ import {
   confirms,
   dropReadings,
   fateUnder,
+  goOn,
   isSameHistory,
   mayAsk,
   needsNone,
+  newEra,
   noteReading,
   type Requirement,
   upperBound,
@@ -45,6 +47,9 @@ export class ProxyShard {
   #lastNumber = 0;
   #confirmed = 0;
   #covered = 0;
+  /** Whether a command may still be sent to this shard; what may not is handed on (`REPLICATION.md`, M1). */
+  belongs: (command: readonly string[]) => boolean = () => true;
+  handOn: (request: Request) => void = () => {};
   /** Not sent yet. */
   readonly #waiting: Request[] = [];
   /** Sent, not answered. */
@@ -81,6 +86,15 @@ export class ProxyShard {
     const untilMs = this.#network.world.nowMs + timeoutMs;
     this.#waiting.push({ command, untilMs, onDone, lower: -1, number: 0, era: null, reply: null, saidMs: 0 });
     this.#go();
+  }
+
+  /** Where this shard's primary is, in its present epoch; null: nowhere. */
+  get place(): Place | null {
+    return this.#place;
+  }
+
+  get epoch(): number {
+    return this.#requirement.epoch;
   }
 
   follow(topology: Topology): void {
@@ -143,7 +157,13 @@ export class ProxyShard {
     if (this.#isEnding) return this.#end();
     if (this.#place === null || this.#isLeaving) return;
     if (this.#lane === null) this.#connect(this.#place);
-    if (this.#lane?.isReady) for (const request of this.#waiting.splice(0)) this.#send(this.#lane, request);
+    const lane = this.#lane;
+    if (lane?.isReady) {
+      for (const request of this.#waiting.splice(0)) {
+        if (this.belongs(request.command)) this.#send(lane, request);
+        else this.handOn(request);
+      }
+    }
     this.#ask();
   }
 
@@ -204,14 +224,13 @@ export class ProxyShard {
   /** A login: the same history goes on, or another has begun, under which what is unsettled is judged. */
   #begin(history: History, epoch: number): void {
     const was = this.#era;
-    if (was !== null && isSameHistory(was.history, history)) {
-      was.known = Math.max(was.known, history.offset);
+    if (was !== null && goOn(was, history)) {
       this.#provenEpoch = Math.max(this.#provenEpoch, epoch);
       // Without an answer nobody knows whether it was done.
       for (const request of this.#open.splice(0)) this.#give(request, 'uncertain');
       return;
     }
-    this.#era = { history, known: history.offset, readings: [] };
+    this.#era = newEra(history);
     this.#provenEpoch = epoch;
     this.#confirmed = this.#lastNumber;
     this.#covered = this.#lastNumber;

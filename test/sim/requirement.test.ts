@@ -66,7 +66,15 @@ function topologyOf(version: number, inSync: readonly string[], runId: string): 
     term: 1,
     ring: { kind: 'murmur3', vnodes: 16, hash: 'murmur3', hashTag: '{}' },
     shards: [{ ...shard, inSync }],
-    nodes: shard.nodes.map(id => ({ id, host: `${id}.sim`, port: 6379, zone: 'a', runId: id === 'n1' ? runId : null })),
+    nodes: shard.nodes.map(id => ({
+      id,
+      host: `${id}.sim`,
+      port: 6379,
+      zone: 'a',
+      runId: id === 'n1' ? runId : null,
+      draining: false,
+    })),
+    move: null,
   };
 }
 

@@ -104,7 +104,7 @@ function publishAfterDeposition(omissions: Omissions): string | null {
   const halted: SimSupervisor[] = [];
   for (const leader of cluster.supervisors) {
     leader.beforeEffect = effect => {
-      if (halted.length > 0 || effect.kind !== 'publish' || !effect.shard.inSync.includes(joining.id)) return;
+      if (halted.length > 0 || effect.kind !== 'publish' || !effect.shards[0]?.inSync.includes(joining.id)) return;
       halted.push(leader);
       leader.actor.halt();
       for (const host of cluster.hosts) {

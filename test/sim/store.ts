@@ -11,6 +11,8 @@ export class SimStore {
   readonly host = 'store.sim';
   readonly actor: Actor;
   topology: Topology;
+  /** What the next leadership begins with in the place of what is kept, as when a person has ordered a move. */
+  pending: ((topology: Topology) => Topology) | null = null;
   /** Answers are never late beyond what the network takes. */
   isPrompt = false;
   /** Called with every version that was written. */
@@ -75,6 +77,12 @@ export class SimStore {
       this.#lastTerm += 1;
       this.#leader = { lease, term: this.#lastTerm };
       this.#world.tell(`store: lease ${lease} leads term ${this.#lastTerm}`);
+      if (this.pending !== null) {
+        const next = this.pending(this.topology);
+        this.pending = null;
+        this.topology = { ...next, version: this.topology.version + 1, term: this.#lastTerm };
+        this.onWritten(this.topology, this.#lastTerm);
+      }
       return { term: this.#lastTerm, topology: this.topology };
     },
     write: (lease, topology, expectedVersion) => {

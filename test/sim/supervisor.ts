@@ -3,6 +3,7 @@ import {
   applyPublish,
   Engine,
   type EngineSettings,
+  type MoveStatus,
   type Order,
   type OrderAnswer,
   type ShardStatus,
@@ -56,6 +57,16 @@ export class SimSupervisor {
   /** What it says of a shard; null: nothing, or it does not lead. */
   statusOf(shard: string): ShardStatus | null {
     return this.#leading?.statusOf(shard) ?? null;
+  }
+
+  /** What it says of the move; null: nothing, or it does not lead. */
+  moveStatus(): MoveStatus | null {
+    return this.#leading?.moveStatus() ?? null;
+  }
+
+  /** Ends its leadership, so that the next one begins with what the store has then. */
+  stepDown(): void {
+    this.#leading?.stepDown();
   }
 
   /** SIGKILL. */
@@ -255,6 +266,14 @@ class Leading {
     return this.#engine.status(this.#nowMs()).shards.find(({ name }) => name === shard) ?? null;
   }
 
+  moveStatus(): MoveStatus | null {
+    return this.#engine.status(this.#nowMs()).move;
+  }
+
+  stepDown(): void {
+    this.#actor.live(() => this.#end('it is to begin anew'));
+  }
+
   close(): void {
     if (this.#isOver) return;
     this.#isOver = true;
@@ -346,9 +365,10 @@ class Leading {
     if (effect.kind === 'note')
       world.tell(`${who} notes ${effect.shard ?? effect.nodeId ?? ''} ${effect.event}: ${effect.text}`);
     else if (effect.kind === 'publish') {
-      const { shard } = effect;
-      const state = `epoch ${shard.epoch} primary ${shard.primary} in-sync [${shard.inSync}] joining ${shard.joining}${shard.paused ? ' paused' : ''}`;
-      world.tell(`${who} publishes ${shard.name}: ${state}; ${effect.why}`);
+      for (const shard of effect.shards) {
+        const state = `epoch ${shard.epoch} primary ${shard.primary} in-sync [${shard.inSync}] joining ${shard.joining}${shard.paused ? ' paused' : ''}`;
+        world.tell(`${who} publishes ${shard.name}: ${state}; ${effect.why}`);
+      }
     } else {
       const commands = effect.commands.map(words =>
         words

@@ -61,6 +61,41 @@ test('the replies come in the order of the commands, errors among them', async (
   });
 });
 
+test('bytes go out and come back as they are where that is asked for', async () => {
+  const bytes = Array.from({ length: 256 }, (_, byte) => String.fromCharCode(byte)).join('');
+  const write = await calls.perform(
+    call(
+      [
+        ['SET', bytes, `${bytes}${bytes}`],
+        ['DUMP', bytes],
+      ],
+      { binary: true },
+    ),
+  );
+  const [ok, dump = ''] = write.ok ? write.replies : [];
+  expect(ok).toBe('OK');
+  const script = 'return {redis.call("RESTORE", KEYS[1], 0, ARGV[1]), redis.call("GET", KEYS[1]), false, 7}';
+  const read = await calls.perform(
+    call(
+      [
+        ['EVAL', script, '1', 'copy', String(dump)],
+        ['KEYS', '*'],
+        ['LPUSH', bytes, 'x'],
+      ],
+      { binary: true },
+    ),
+  );
+  expect(read).toEqual({
+    ok: true,
+    replies: [
+      ['OK', `${bytes}${bytes}`, null, 7],
+      expect.arrayContaining([bytes, 'copy']),
+      { error: expect.stringContaining('WRONGTYPE') },
+    ],
+  });
+  expect(await node.command('STRLEN', 'copy')).toBe(512);
+});
+
 test('errors within a reply are told as errors', async () => {
   const outcome = await calls.perform(call([['MULTI'], ['SET', 'k', 'x'], ['INCR', 'k'], ['EXEC']]));
   const replies: readonly Reply[] = outcome.ok ? outcome.replies : [];

@@ -20,7 +20,8 @@ const topology = (version: number, more: Partial<TopologyShard>): Topology => ({
   ...{ cluster: 'shop', version, term: 1 },
   ring: { kind: 'murmur3', hash: 'murmur3', hashTag: '{}', vnodes: 256 },
   shards: [{ ...shard, ...more }],
-  nodes: ['a', 'b'].map(id => ({ id, host: 'h', port: 1, zone: 'z', runId: `run-${id}` })),
+  nodes: ['a', 'b'].map(id => ({ id, host: 'h', port: 1, zone: 'z', runId: `run-${id}`, draining: false })),
+  move: null,
 });
 
 test('events are kept in their order, numbered, and each is one line of the log', () => {
@@ -58,6 +59,19 @@ test('a version says what it changed, and why where that is known', () => {
     [null, 'version 1: topology 1 is in force'],
     ['s1', 'version 2: shard s1 epoch 2, primary b, was a, in sync nobody, was b: a crashed'],
     ['s1', 'version 3: shard s1 in sync nobody, was b, b joins'],
+  ]);
+});
+
+test('a node that is drained, and no longer', () => {
+  const { events } = stand();
+  const before = topology(1, {});
+  const draining = { ...before, version: 2, nodes: before.nodes.map((node, i) => ({ ...node, draining: i === 0 })) };
+  events.published(before, draining, null);
+  events.published(draining, before, null);
+  const [{ id } = { id: '' }] = before.nodes;
+  expect(events.after(0).map(({ text }) => text)).toEqual([
+    `version 2: node ${id} is drained`,
+    `version 1: node ${id} is drained no more`,
   ]);
 });
 

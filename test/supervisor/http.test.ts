@@ -1,13 +1,20 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { events as eventsCommand } from '../../src/cli/events.ts';
+import { moveOrder, moveStatus } from '../../src/cli/move.ts';
 import { recover, switchover } from '../../src/cli/orders.ts';
+import { apply as applyCommand, plan as planCommand } from '../../src/cli/plan.ts';
+import type { Wish } from '../../src/cli/proposals.ts';
 import { status as statusCommand } from '../../src/cli/status.ts';
 import type { Order } from '../../src/supervisor/core/engine.ts';
 import { type HttpSource, SupervisorHttp } from '../../src/supervisor/http.ts';
 import { Counts, exposition } from '../../src/supervisor/metrics.ts';
+import { type MovePlan, makePlan, type ShardSample } from '../../src/supervisor/plan.ts';
+import { basisOf, draft } from '../../src/supervisor/plan-draft.ts';
+import type { Leave } from '../../src/supervisor/planner.ts';
+import { type Proposal, proposalInForce } from '../../src/supervisor/proposal.ts';
 import { type ClusterStatus, clusterStatus } from '../../src/supervisor/status.ts';
 import { feedToken } from '../../src/topology/credentials.ts';
 import type { Topology, TopologyShard } from '../../src/topology/snapshot.ts';
@@ -26,7 +33,21 @@ const shard: TopologyShard = {
 const first: Topology = {
   ...{ cluster: 'shop', version: 5, term: 2, shards: [shard] },
   ring: { kind: 'murmur3', hash: 'murmur3', hashTag: '{}', vnodes: 256 },
-  nodes: ['a', 'b'].map(id => ({ id, host: '127.0.0.1', port: 1, zone: 'z', runId: `run-${id}` })),
+  nodes: ['a', 'b', 'x', 'y'].map((id, port) => {
+    return { id, host: '127.0.0.1', port: port + 1, zone: 'z', runId: `run-${id}`, draining: false };
+  }),
+  move: null,
+};
+/** A move of one portion, as far as the topology tells of it. */
+const moving: Topology = {
+  ...first,
+  shards: [shard, { ...shard, name: 's2', weight: 0, primary: 'x', inSync: ['y'], nodes: ['x', 'y'] }],
+  move: {
+    ...{ id: 6, ring: first.ring, weights: { s1: 1, s2: 1 }, moved: 0, aborting: false, paused: null },
+    portions: [{ source: 's1', target: 's2', part: 0, parts: 1, keys: 500 }],
+    current: { index: 0, phase: 'moving', way: 'there', set: 1, thereSet: null },
+    ...{ keysPerSecond: null, allowStalls: false },
+  },
 };
 
 /** One supervisor: what it knows, changed by the tests. */
@@ -40,6 +61,9 @@ class Stub implements HttpSource {
   orders: Order[] = [];
   accepts = true;
   asked = 0;
+  /** With which the plan is to be accepted. */
+  applied: { proposal: Proposal; leave: Leave }[] = [];
+  largeBytes = 0;
 
   constructor(port: number) {
     this.url = `http://127.0.0.1:${port}`;
@@ -52,7 +76,7 @@ class Stub implements HttpSource {
 
   status(leader: string | null): ClusterStatus {
     this.asked += 1;
-    const engine = { term: 2, shards: [], nodes: [] };
+    const engine = { term: 2, shards: [], nodes: [], move: null };
     const leading = { engine, seen: new Map(), lagMs: () => 0, wallMs: (ms: number) => ms };
     const knowledge = { leader, knownBy: this.url, problems: [], leading: this.isLeading ? leading : null };
     return clusterStatus('shop', this.known, knowledge);
@@ -69,6 +93,23 @@ class Stub implements HttpSource {
 
   async leader(): Promise<string | null> {
     return this.leaderUrl;
+  }
+
+  async plan(proposal: Proposal): Promise<MovePlan | null> {
+    if (!this.isLeading || this.known === null) return null;
+    const large = { database: 0, key: 'huge', bytes: this.largeBytes };
+    const sample: ShardSample = { shard: 's1', keys: 1000, sampled: [large, large] };
+    const sight = { samples: new Map([['s1', sample]]), nodes: new Map(), troubled: new Map() };
+    const settings = { keysPerSecond: 1000, portionKeys: 500, bigKeyBytes: 1000, stallMs: 10, addedLatencyMs: 5 };
+    return makePlan(this.known, draft(this.known, proposal, new Map()), sight, settings);
+  }
+
+  async apply(proposal: Proposal, leave: Leave) {
+    if (!this.isLeading || this.known === null) return null;
+    if (leave.basis !== basisOf(this.known)) return { accepted: false, text: 'something has changed' };
+    this.applied.push({ proposal, leave });
+    this.known = { ...moving, version: 6 };
+    return { accepted: true, text: 'begun' };
   }
 
   order(order: Order) {
@@ -106,7 +147,7 @@ beforeEach(async () => {
     config,
     `cluster: shop
 secret: ${SECRET}
-nodes: [ { id: a, address: 127.0.0.1:${port + 100} }, { id: b, address: 127.0.0.1:${port + 101} } ]
+nodes: [ { id: a, address: 127.0.0.1:1, zone: z }, { id: b, address: 127.0.0.1:2, zone: z } ]
 shards: [ { name: s1, nodes: [a, b] } ]
 supervisor: { peers: ["${follower.url}", "${leader.url}"] }
 `,
@@ -157,6 +198,64 @@ describe('orders over HTTP', () => {
     leader.accepts = false;
     const refused = await post(`${at}/s1/switchover`, {});
     expect([refused.status, await said(refused)]).toEqual([409, 'no copy is in sync']);
+  });
+
+  test('those about a move and about nodes as well', async () => {
+    const at = `${leader.url}/v1`;
+    const accepted: [string, unknown, object][] = [
+      ['move/pause', {}, { kind: 'move', what: 'pause', keysPerSecond: null }],
+      ['move/abort', {}, { kind: 'move', what: 'abort', keysPerSecond: null }],
+      ['move/resume', {}, { kind: 'move', what: 'resume', keysPerSecond: null, allowStalls: false }],
+      ['move/resume', { allowStalls: true }, { kind: 'move', what: 'resume', keysPerSecond: null, allowStalls: true }],
+      ['move/throttle', { keysPerSecond: 50 }, { kind: 'move', what: 'throttle', keysPerSecond: 50 }],
+      ['move/throttle', { keysPerSecond: null }, { kind: 'move', what: 'throttle', keysPerSecond: null }],
+      ['nodes/a/drain', {}, { kind: 'drain', node: 'a', to: null, zone: null }],
+      ['nodes/a/drain', { to: 'x' }, { kind: 'drain', node: 'a', to: 'x', zone: null }],
+      ['nodes/a/drain', { zone: 'z' }, { kind: 'drain', node: 'a', to: null, zone: 'z' }],
+      ['nodes/a/undrain', {}, { kind: 'undrain', node: 'a' }],
+    ];
+    for (const [path, body] of accepted) expect((await post(`${at}/${path}`, body)).status, path).toBe(202);
+    expect(leader.orders).toEqual(accepted.map(([, , order]) => order));
+    const wrong: [string, unknown, number, string][] = [
+      ['move/pause', { for: 3 }, 400, 'pause takes no words'],
+      ['move/resume', { allowStalls: 'yes' }, 400, '"allowStalls": true'],
+      ['move/throttle', {}, 400, '"keysPerSecond": N'],
+      ['move/throttle', { keysPerSecond: 0 }, 400, '"keysPerSecond": N'],
+      ['move/hurry', {}, 404, 'there are pause, resume, throttle and abort'],
+      ['nodes/a/drain', { to: 3 }, 400, '"to": NODE'],
+      ['nodes/a/undrain', { to: 'b' }, 400, 'undrain takes no words'],
+      ['nodes/a/stop', {}, 404, 'there are drain and undrain'],
+      ['nodes/nobody/drain', {}, 404, 'there is no node nobody; there are a, b, x, y'],
+    ];
+    for (const [path, body, status, words] of wrong) {
+      const response = await post(`${at}/${path}`, body);
+      expect([response.status, await said(response)], path).toEqual([status, expect.stringContaining(words)]);
+    }
+    leader.accepts = false;
+    expect((await post(`${at}/move/pause`, {})).status).toBe(409);
+    for (const path of ['move/pause', 'nodes/a/drain', 'nodes/nobody/drain', 'plan', 'apply'])
+      expect((await post(`${leader.url}/v1/${path}`, {}, {})).status, path).toBe(401);
+    for (const path of ['move/pause', 'nodes/a/drain']) {
+      const response = await post(`${follower.url}/v1/${path}`, {});
+      expect([response.status, response.headers.get('location')]).toEqual([307, `${leader.url}/v1/${path}`]);
+    }
+  });
+
+  test('a plan is made and begun by the leader only; what is malformed is told', async () => {
+    const proposal = proposalInForce(first);
+    const plan = await (await post(`${leader.url}/v1/plan`, { proposal })).json();
+    expect(plan).toMatchObject({ isEmpty: true, basis: basisOf(first) });
+    expect((await post(`${leader.url}/v1/plan`, { proposal: { ...proposal, more: 1 } })).status).toBe(400);
+    expect((await post(`${leader.url}/v1/plan`, null)).status).toBe(400);
+    expect((await post(`${leader.url}/v1/apply`, { proposal })).status).toBe(400);
+    const stale = await post(`${leader.url}/v1/apply`, { proposal, basis: 'another' });
+    expect([stale.status, await said(stale)]).toEqual([409, 'something has changed']);
+    const body = { proposal, basis: basisOf(first), allowStalls: true };
+    const response = await post(`${follower.url}/v1/apply`, body);
+    expect([response.status, response.headers.get('location')]).toEqual([307, `${leader.url}/v1/apply`]);
+    expect((await post(`${follower.url}/v1/plan`, { proposal })).status).toBe(307);
+    expect((await post(`${leader.url}/v1/apply`, body)).status).toBe(202);
+    expect(leader.applied).toEqual([{ proposal, leave: { basis: basisOf(first), allowStalls: true } }]);
   });
 
   test('nobody gives an order without the token', async () => {
@@ -222,6 +321,19 @@ test('metrics are for Prometheus, with the shards and their copies', async () =>
   expect(lines).toContain('# TYPE ringside_supervisor_rebuilds_total counter');
 });
 
+test('metrics tell of the move that is on', async () => {
+  const read = async () => (await (await fetch(`${leader.url}/metrics`)).text()).split('\n');
+  expect(await read()).toContain('ringside_supervisor_move 0');
+  expect((await read()).some(line => line.startsWith('ringside_supervisor_move_portions '))).toBe(false);
+  leader.known = moving;
+  const lines = await read();
+  expect(lines).toContain('ringside_supervisor_move 1');
+  expect(lines).toContain('ringside_supervisor_move_portions 1');
+  expect(lines).toContain('ringside_supervisor_move_keys 500');
+  expect(lines).toContain('ringside_supervisor_move_paused 0');
+  expect(lines).toContain('ringside_supervisor_node_draining{shard="s1",node="a"} 0');
+});
+
 test('a failover, a switch-over and a rebuilt copy are counted as what they are', () => {
   const counts = new Counts();
   const of = (more: Partial<TopologyShard>): Topology => ({ ...first, shards: [{ ...shard, ...more }] });
@@ -273,5 +385,162 @@ describe('commands', () => {
     out = '';
     expect(await statusCommand(follower.url, { config })).toBe(0);
     expect(out).toContain(`cluster shop, topology 5, term 2, leader ${leader.url}\n`);
+  });
+
+  const add: Wish = { kind: 'add-shard', name: 's2', nodes: ['x', 'y'], copies: null, weight: 1 };
+
+  test('plan shows what a change would do, and does nothing', async () => {
+    expect(await planCommand(add, { config })).toBe(0);
+    expect(out).toMatch(/^cluster shop, against topology 5: add shard s2 \(x, y\): \d+\.\d % of the keys move/);
+    expect(out).toMatch(/FROM\s+TO\s+OF ALL\s+KEYS\s+BYTES\s+PORTIONS\ns1 +s2 /);
+    out = '';
+    expect(await planCommand(add, { config, json: true })).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ refused: [], shardsAdded: [{ name: 's2', nodes: ['x', 'y'] }] });
+    out = '';
+    expect(await planCommand({ ...add, nodes: ['x', 'nobody'] }, { config })).toBe(1);
+    expect(out).toContain('CANNOT BE DONE  shard s2: there is no node nobody');
+    expect(leader.applied).toEqual([]);
+  });
+
+  test('plan takes the settings file, or another one', async () => {
+    const text = readFileSync(config, 'utf8');
+    const other = join(directory, 'other.yaml');
+    writeFileSync(other, text.replace('nodes: [a, b] }', 'nodes: [a, b], weight: 2 }'));
+    // With one shard its weight moves nothing.
+    expect(await planCommand({ kind: 'file', file: other }, { config })).toBe(0);
+    expect(out).toContain('weight of shard s1 2, was 1: 0.0 % of the keys move');
+    writeFileSync(other, text.replace('cluster: shop', 'cluster: other'));
+    await expect(planCommand({ kind: 'file', file: other }, { config })).rejects.toMatchObject({
+      status: 2,
+      message: expect.stringMatching(/is a supervisor of cluster shop, not other/),
+    });
+    await expect(planCommand({ kind: 'file', file: leader.url }, { config })).rejects.toMatchObject({ status: 2 });
+    await expect(planCommand({ kind: 'remove-shard', name: 's9' }, { config })).rejects.toMatchObject({
+      status: 2,
+      message: 'there is no shard s9; there are s1',
+    });
+    await expect(planCommand({ ...add, name: 's1' }, { config })).rejects.toMatchObject({ status: 2 });
+  });
+
+  test('apply asks first, orders it once, and says what to write into the settings', async () => {
+    await expect(applyCommand(add, { config })).rejects.toMatchObject({
+      status: 2,
+      message: expect.stringContaining('say --yes'),
+    });
+    expect(leader.applied).toEqual([]);
+    out = '';
+    expect(await applyCommand(add, { config, yes: true })).toBe(0);
+    expect(leader.applied).toHaveLength(1);
+    expect(leader.applied[0]?.leave).toEqual({ basis: basisOf(first), allowStalls: false });
+    expect(out).toContain(`so that ${config} says the same: under \`shards\` write  - { name: s2, nodes: [x, y] }`);
+    out = '';
+    expect(await applyCommand(add, { config, yes: true })).toBe(1);
+    expect(out).toContain('CANNOT BE DONE  a move is on already');
+    follower.known = moving;
+    await expect(applyCommand(add, { config, yes: true })).rejects.toMatchObject({
+      status: 1,
+      message: expect.stringContaining('a move is on already'),
+    });
+  });
+
+  test('apply --save writes the change into the settings, where these name their shards', async () => {
+    // The settings of this test do not name x and y, which would be a mistake: nothing is written then.
+    const text = readFileSync(config, 'utf8');
+    await applyCommand(add, { config, yes: true, save: true });
+    expect(readFileSync(config, 'utf8')).toBe(text);
+    expect(out).toContain('says the same: under `shards` write');
+    leader.known = first;
+    const named = text.replace(
+      'nodes: [ {',
+      'nodes: [ { id: x, address: 127.0.0.1:3 }, { id: y, address: 127.0.0.1:4 }, {',
+    );
+    writeFileSync(config, `# mine\n${named}`);
+    out = '';
+    await applyCommand(add, { config, yes: true, save: true });
+    expect(out).toContain(`written into ${config}`);
+    expect(readFileSync(config, 'utf8')).toMatch(/^# mine\n[\s\S]*\{ name: s2, nodes: \[ x, y \] \}/);
+  });
+
+  test('large keys need leave', async () => {
+    leader.largeBytes = 50_000_000;
+    // Whichever way the one key goes: both ways are tried.
+    const wishes: Wish[] = ['s2', 's3', 's4', 's5', 's6', 's7'].map(name => ({ ...add, name }));
+    const plans = await Promise.all(
+      wishes.map(wish =>
+        leader.plan({
+          ...proposalInForce(first),
+          shards: [
+            ...proposalInForce(first).shards,
+            { name: wish.kind === 'add-shard' ? wish.name : '', weight: 1, nodes: ['x', 'y'], copies: 2 },
+          ],
+        }),
+      ),
+    );
+    const index = plans.findIndex(plan => (plan?.largeKeys.length ?? 0) > 0);
+    const wish = wishes[index] as Wish;
+    await expect(applyCommand(wish, { config, yes: true })).rejects.toMatchObject({
+      status: 1,
+      message: expect.stringContaining('--allow-stalls'),
+    });
+    expect(out).toMatch(/large +s1, database 0: huge \(50\.0 MB\) goes by itself, .* needs --allow-stalls/);
+    expect(await applyCommand(wish, { config, yes: true, allowStalls: true })).toBe(0);
+    expect(leader.applied[0]?.leave.allowStalls).toBe(true);
+  });
+
+  test('move shows how far it is, and gives its orders', async () => {
+    expect(await moveStatus({ config })).toBe(0);
+    expect(out).toBe('no keys are being moved\n');
+    leader.known = moving;
+    out = '';
+    expect(await moveStatus({ config })).toBe(0);
+    expect(out).toMatch(/^\[\.{30}\] 0 %, portion 1 of 1 s1 -> s2, 0 of about 500 keys\n/);
+    out = '';
+    await moveStatus({ config, json: true });
+    expect(JSON.parse(out)).toMatchObject({ id: 6, portion: 1, portions: 1, giver: 's1', taker: 's2', way: 'there' });
+    out = '';
+    expect(await statusCommand(null, { config })).toBe(0);
+    expect(out).toContain('portion 1 of 1 s1 -> s2');
+    await moveOrder('pause', { config });
+    await moveOrder('resume', { config, allowStalls: true });
+    await moveOrder('throttle', { config, limit: '500' });
+    await moveOrder('throttle', { config, limit: 'off' });
+    await moveOrder('abort', { config });
+    expect(leader.orders).toMatchObject([
+      { what: 'pause' },
+      { what: 'resume', allowStalls: true },
+      { what: 'throttle', keysPerSecond: 500 },
+      { what: 'throttle', keysPerSecond: null },
+      { what: 'abort' },
+    ]);
+    await expect(moveOrder('throttle', { config, limit: 'fast' })).rejects.toMatchObject({ status: 2 });
+    leader.accepts = false;
+    await expect(moveOrder('pause', { config })).rejects.toMatchObject({ status: 1, message: 'no copy is in sync' });
+  });
+
+  test('move --wait ends when it is over, or when it stands still', async () => {
+    leader.known = {
+      ...moving,
+      move: { ...(moving.move as object as NonNullable<Topology['move']>), paused: 'by order' },
+    };
+    await expect(moveStatus({ config, wait: true })).rejects.toMatchObject({
+      status: 1,
+      message: 'the move is paused: by order',
+    });
+    leader.known = moving;
+    setTimeout(() => {
+      leader.known = first;
+    }, 100);
+    out = '';
+    expect(await moveStatus({ config, wait: true })).toBe(0);
+    expect(out).toMatch(/portion 1 of 1[\s\S]*done: no keys are being moved any more\n$/);
+  });
+
+  test('between two leaders the order waits for the next one', async () => {
+    leader.isLeading = false;
+    const began = planCommand(add, { config });
+    setTimeout(() => {
+      leader.isLeading = true;
+    }, 300);
+    expect(await began).toBe(0);
   });
 });

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Logger, pino } from 'pino';
@@ -72,6 +72,15 @@ ${more}`;
     const running = await runSupervisor(config, this.log);
     this.#running.push(running);
     return running;
+  }
+
+  /** Ends the last supervisor that was started, changes what it has kept in the directory `store`, and starts it again. */
+  async restart(config: Config, change: (kept: Topology) => Topology): Promise<RunningSupervisor> {
+    await this.#running.pop()?.close();
+    const file = join(this.directory, 'store', 'topology.json');
+    const kept = JSON.parse(readFileSync(file, 'utf8')) as Topology;
+    writeFileSync(file, JSON.stringify(change(kept)));
+    return this.start(config);
   }
 
   headers(config: Config): Record<string, string> {

@@ -8,6 +8,7 @@ import type { Topology } from '../../src/topology/snapshot.ts';
 const topology: Topology = {
   cluster: 'shop',
   version: 9,
+  move: null,
   term: 3,
   ring: { kind: 'murmur3', hash: 'murmur3', hashTag: '{}', vnodes: 256 },
   shards: [
@@ -23,7 +24,7 @@ const topology: Topology = {
     },
   ],
   nodes: ['a', 'b', 'c', 'd'].map((id, index) => {
-    return { id, host: '10.0.0.1', port: index + 1, zone: `z${index}`, runId: `run-${id}` };
+    return { id, host: '10.0.0.1', port: index + 1, zone: `z${index}`, runId: `run-${id}`, draining: false };
   }),
 };
 
@@ -37,6 +38,7 @@ const replica: NodeReport = { ...base, runId: 'run-a', role: 'replica', offset: 
 
 const engine: EngineStatus = {
   term: 4,
+  move: null,
   shards: [
     {
       name: 's1',
@@ -49,9 +51,18 @@ const engine: EngineStatus = {
     },
   ],
   nodes: [
-    { id: 'a', health: 'up', ready: true, report: replica, reportedAtMs: 990, lagBytes: 12, needs: null },
-    { id: 'b', health: 'up', ready: true, report: base, reportedAtMs: 990, lagBytes: null, needs: null },
-    { id: 'c', health: 'crashed', ready: false, report: null, reportedAtMs: null, lagBytes: null, needs: null },
+    { id: 'a', health: 'up', ready: true, report: replica, reportedAtMs: 990, lagBytes: 12, needs: null, drain: null },
+    { id: 'b', health: 'up', ready: true, report: base, reportedAtMs: 990, lagBytes: null, needs: null, drain: null },
+    {
+      id: 'c',
+      health: 'crashed',
+      ready: false,
+      report: null,
+      reportedAtMs: null,
+      lagBytes: null,
+      needs: null,
+      drain: null,
+    },
   ],
 };
 const seen = new Map<string, Observation>([
@@ -85,6 +96,57 @@ test('a replica that has everything is not behind in time', () => {
   const even = { ...engine, nodes: engine.nodes.map(node => (node.id === 'a' ? { ...node, lagBytes: -3 } : node)) };
   const status = clusterStatus('shop', topology, { ...knowledge, leading: { ...leading, engine: even } });
   expect(status.shards[0]?.nodes[0]).toMatchObject({ lagBytes: 0, lagSeconds: 0 });
+});
+
+test('a node that is drained is told, how far by the leader alone; a member more is no copy missing', () => {
+  const drain = { step: 'copies', why: 'd becomes a copy of s1', needs: null } as const;
+  const draining: Topology = {
+    ...topology,
+    shards: topology.shards.map(shard => (shard.name === 's1' ? { ...shard, copies: 2 } : shard)),
+    nodes: topology.nodes.map(node => (node.id === 'a' ? { ...node, draining: true } : node)),
+  };
+  const nodes = engine.nodes.map(node => (node.id === 'a' ? { ...node, drain } : node));
+  const status = clusterStatus('shop', draining, {
+    ...knowledge,
+    leading: { ...leading, engine: { ...engine, nodes } },
+  });
+  expect(status.shards[0]?.copies).toBe(2);
+  expect(status.shards[0]?.nodes.map(node => [node.draining, node.drain])).toEqual([
+    [true, drain],
+    [false, null],
+    [false, null],
+  ]);
+  const follower = clusterStatus('shop', draining, { ...knowledge, leading: null });
+  expect(follower.shards[0]?.nodes[0]).toMatchObject({ draining: true, drain: null });
+});
+
+test('a move is told as the leader sees it, and by a follower as far as it is published', () => {
+  const ring = topology.ring;
+  const portions = [0, 1].map(part => ({ source: 's1', target: 's2', part, parts: 2, keys: 300 }));
+  const current = { index: 1, phase: 'moving', way: 'there', set: 7, thereSet: null } as const;
+  const move = {
+    ...{ id: 8, ring, weights: { s1: 1, s2: 1 }, portions, moved: 1, current },
+    ...{ aborting: false, paused: null, keysPerSecond: 50, allowStalls: true },
+  };
+  const moving: Topology = { ...topology, move };
+  const work: NonNullable<EngineStatus['move']> = {
+    ...{ phase: 'moves', way: 'there' },
+    ...{ why: 'keys go from s1 to s2', portion: 2, portions: 2, giver: 's1', taker: 's2' },
+    ...{ keysMoved: 310, keysInAll: 620, bytesMoved: 5000, keysPerSecond: 48, mostKeysPerSecond: 50 },
+    ...{ addedLatencyMs: 0.4, mostAddedLatencyMs: 5, leftMs: 6000, paused: null, aborting: false, needs: null },
+    ...{ largeKeys: [], evicted: 0 },
+  };
+  const told = clusterStatus('shop', moving, {
+    ...knowledge,
+    leading: { ...leading, engine: { ...engine, move: work } },
+  });
+  expect(told.move).toEqual({ ...work, id: 8, allowStalls: true });
+  const follower = clusterStatus('shop', moving, { ...knowledge, leading: null });
+  expect(follower.move).toMatchObject({
+    ...{ id: 8, phase: 'unknown', portion: 2, portions: 2, giver: 's1', taker: 's2', keysMoved: 300, keysInAll: 600 },
+    ...{ leftMs: null, mostKeysPerSecond: 50 },
+  });
+  expect(clusterStatus('shop', topology, knowledge).move).toBeNull();
 });
 
 test('a follower tells the topology and says what it does not know', () => {

@@ -5,6 +5,8 @@ export class Relay {
   readonly port: number;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  /** Those of them that lead to the port. */
+  readonly #targets = new Set<Socket>();
   #isFrozen = false;
   #isCut = false;
 
@@ -34,6 +36,16 @@ export class Relay {
     for (const socket of this.#sockets) socket.pause();
   }
 
+  /** On the connections that are open now everything arrives at the port, and no answer comes back. */
+  hush(): void {
+    for (const socket of this.#targets) socket.pause();
+  }
+
+  /** The connections that are open now break; others come about. */
+  cutOpen(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
   /** Every connection breaks, and none comes about. */
   cut(): void {
     this.#isCut = true;
@@ -58,10 +70,12 @@ export class Relay {
       [target, client],
     ] as const) {
       this.#sockets.add(from);
+      if (from === target) this.#targets.add(target);
       from.on('data', bytes => void to.write(bytes));
       from.on('error', () => undefined);
       from.once('close', () => {
         this.#sockets.delete(from);
+        this.#targets.delete(from);
         to.destroy();
       });
       if (this.#isFrozen) from.pause();

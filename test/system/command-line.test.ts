@@ -60,6 +60,10 @@ describe('ringside', () => {
       'events',
       'switchover',
       'recover',
+      'plan',
+      'apply',
+      'move',
+      'node',
       'where',
       'import',
     ];

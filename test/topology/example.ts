@@ -6,6 +6,7 @@ export function exampleTopology(version: number): Topology {
     cluster: 'shop',
     version,
     term: 0,
+    move: null,
     ring: { kind: 'murmur3', hash: 'murmur3', hashTag: '{}', vnodes: 256 },
     shards: [
       { name: 's1', weight: 1, epoch: 1, primary: 'a1', inSync: [], joining: null, paused: false, nodes: ['a1', 'b1'] },
@@ -26,6 +27,7 @@ export function exampleTopology(version: number): Topology {
       port: 6379,
       zone: id[0] as string,
       runId: null,
+      draining: false,
     })),
   };
 }

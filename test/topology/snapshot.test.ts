@@ -14,6 +14,18 @@ function withShard(change: Partial<Topology['shards'][0]>): Topology {
   return { ...example, shards: [{ ...s1, ...change }, s2] };
 }
 
+const portion = { source: 's1', target: 's2', part: 0, parts: 1, keys: 10 };
+const current = { index: 0, phase: 'preparing', way: 'there', set: 1, thereSet: null };
+
+/** The example with a move of one portion on, changed. */
+function moving(change: object): unknown {
+  const move = {
+    ...{ id: 7, ring: example.ring, weights: { s1: 1, s2: 2 }, portions: [portion], moved: 0, current: null },
+    ...{ aborting: false, paused: null, keysPerSecond: null, allowStalls: false },
+  };
+  return { ...example, move: { ...move, ...change } };
+}
+
 describe('validation', () => {
   test('lets a sound topology through unchanged, also after a way over JSON', () => {
     expect(validateTopology(JSON.parse(JSON.stringify(example)))).toEqual(example);
@@ -31,6 +43,7 @@ describe('validation', () => {
   const wrong: [string, unknown, string][] = [
     ['a term below 0', { ...example, term: -1 }, 'term'],
     ['a pause that is no truth value', { ...example, shards: [{ ...s1, paused: 'yes' }, s2] }, 'shards[0].paused'],
+    ['no copies', { ...example, shards: [{ ...s1, copies: 0 }, s2] }, 'shards[0].copies'],
     ['nothing', null, 'malformed'],
     ['a text', 'topology', 'malformed'],
     ['a version of 0', { ...example, version: 0 }, 'version'],
@@ -39,7 +52,8 @@ describe('validation', () => {
     ['half a hash tag', { ...example, ring: { ...example.ring, hashTag: '{' } }, 'ring.hashTag'],
     ['no shards', { ...example, shards: [] }, 'shards'],
     ['an epoch of one and a half', withShard({ epoch: 1.5 }), 'shards[0].epoch'],
-    ['a weight of 0', withShard({ weight: 0 }), 'shards[0].weight'],
+    ['a weight below 0', withShard({ weight: -1 }), 'shards[0].weight'],
+    ['no shard that owns a key', { ...example, shards: [s1, s2].map(one => ({ ...one, weight: 0 })) }, 'owns any key'],
     ['two nodes of one id', { ...example, nodes: [...example.nodes, { ...example.nodes[0], port: 9 }] }, 'the id a1'],
     [
       'two nodes of one address',
@@ -56,7 +70,45 @@ describe('validation', () => {
     ['a joining node that is no member', withShard({ joining: 'd1' }), 'joining node d1'],
     ['a joining node that is in sync', withShard({ joining: 'b1', inSync: ['b1'] }), 'in sync already'],
     ['a joining primary', withShard({ joining: 'a1' }), 'in sync already'],
+    ['a move with a field that nobody knows', moving({ speed: 1 }), 'move.speed'],
+    ['a move that is no map', { ...example, move: 7 }, 'move: expected a map'],
+    ['a move to a ring of no kind', moving({ ring: { kind: 'jump' } }), 'move.ring.kind'],
+    ['a move without an id', moving({ id: 0 }), 'move.id'],
+    ['weights that are no map', moving({ weights: null }), 'move.weights'],
+    ['a goal weight below 0', moving({ weights: { s1: -1, s2: 1 } }), 'move.weights.s1'],
+    ['a goal for a shard that is none', moving({ weights: { s1: 1, s9: 1 } }), 's9 is no shard'],
+    ['a goal at which no shard owns a key', moving({ weights: { s1: 0, s2: 0 } }), 'would own any key'],
+    ['a portion from a shard that is none', moving({ portions: [{ ...portion, source: 's9' }] }), 's9 is no shard'],
+    ['a portion from a shard to itself', moving({ portions: [{ ...portion, target: 's1' }] }), 'from s1 to s1 is none'],
+    ['a part beyond the last', moving({ portions: [{ ...portion, part: 1 }] }), 'part 1 of 1'],
+    ['a part twice', moving({ portions: [portion, portion] }), 'there twice'],
+    ['a part that is missing', moving({ portions: [{ ...portion, parts: 2 }] }), 'a part of a portion is missing'],
+    ['more portions moved than there are', moving({ moved: 2 }), 'more was moved than there is'],
+    ['a portion under way out of turn', moving({ moved: 1, current }), 'portion 0 cannot be under way'],
+    ['a way back of what has not arrived', moving({ current: { ...current, way: 'back' } }), 'cannot be under way'],
+    ['a phase that is none', moving({ current: { ...current, phase: 'closing' } }), 'move.current.phase'],
+    ['a return without the set of the way there', moving({ current: { ...current, way: 'return' } }), 'is missing'],
+    ['a set of the way there on the way there', moving({ current: { ...current, thereSet: 3 } }), 'too many'],
+    ['a bound of no keys', moving({ keysPerSecond: 0 }), 'move.keysPerSecond'],
   ];
+
+  test('lets the moves through that there can be', () => {
+    const two = [0, 1].map(part => ({ ...portion, part, parts: 2 }));
+    const sound: object[] = [
+      {},
+      { portions: [] },
+      { current },
+      { current: { ...current, phase: 'moving' } },
+      { portions: two, moved: 1, current: { ...current, index: 1 } },
+      { moved: 1, aborting: true, current: { ...current, way: 'back' } },
+      { aborting: true, current: { ...current, way: 'return', thereSet: 1, set: 2 } },
+      { paused: 'a person has paused it', keysPerSecond: 10, allowStalls: true, weights: { s1: 1, s2: 0 } },
+    ];
+    for (const change of sound) {
+      const topology = moving(change);
+      expect(validateTopology(JSON.parse(JSON.stringify(topology)))).toEqual(topology);
+    }
+  });
 
   test.each(wrong)('refuses %s', (_, value, words) => {
     expect(() => validateTopology(value)).toThrow(TopologyError);
@@ -121,6 +173,9 @@ describe('comparison', () => {
       nodesRemoved: [],
       nodesMoved: [],
       nodesReborn: [],
+      nodesDraining: [],
+      nodesKept: [],
+      move: false,
     });
   });
 
@@ -158,6 +213,23 @@ describe('comparison', () => {
       nodesMoved: ['a1'],
       nodesReborn: ['b1'],
     });
+  });
+
+  test('a node that is drained is named, and one that is drained no more; a member more is another topology', () => {
+    const nodes = example.nodes.map(node => (node.id === 'a1' ? { ...node, draining: true } : node));
+    const drained = { ...example, nodes };
+    expect(diffTopologies(example, drained)).toMatchObject({ nodesDraining: ['a1'], nodesKept: [] });
+    expect(diffTopologies(drained, example)).toMatchObject({ nodesDraining: [], nodesKept: ['a1'] });
+    expect(topologyEquals(example, drained)).toBe(false);
+    expect(topologyEquals(example, withShard({ copies: 3 }))).toBe(false);
+  });
+
+  test('a move that begins or goes on is a change, and another topology', () => {
+    const before = validateTopology(moving({}));
+    const after = validateTopology(moving({ current }));
+    expect(diffTopologies(example, before)).toMatchObject({ move: true, ring: false });
+    expect(diffTopologies(before, after).move).toBe(true);
+    expect(topologyEquals(before, after)).toBe(false);
   });
 
   test('another weight is another ring', () => {

@@ -90,6 +90,7 @@ export class LaneStand {
       queueBound: 1000,
       lasting: true,
       lent: false,
+      sieve: null,
       onState: lane => {
         if (!lane.ready) this.problems.push(lane.problem);
       },

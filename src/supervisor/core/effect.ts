@@ -1,4 +1,5 @@
-import type { TopologyShard } from '../../topology/snapshot.ts';
+import type { TopologyMove } from '../../topology/move.ts';
+import type { Topology, TopologyShard } from '../../topology/snapshot.ts';
 import type { NodeReport } from './node-report.ts';
 
 /**
@@ -20,6 +21,8 @@ export interface Call {
   readonly commands: readonly (readonly string[])[];
   /** Bound of all of it, the login included. */
   readonly limitMs: number;
+  /** Words and replies are bytes, a character each (latin1), since they hold keys or payloads; else they are text. */
+  readonly binary?: boolean;
 }
 
 /**
@@ -29,14 +32,25 @@ export interface Call {
  */
 export type Login = 'access' | 'admin' | 'term';
 
-/** One shard's new state and, where they change, recorded incarnations; becomes the next version of the topology. */
-export interface Publish {
+/** What is new of some shards, or of the cluster; becomes the next version of the topology, all at once. */
+export interface Publish extends Change {
   readonly kind: 'publish';
-  readonly shard: TopologyShard;
-  /** Recorded incarnations that change with it, by node id. */
-  readonly runIds: Readonly<Record<string, string>>;
   /** For log and events: what was decided and why. */
   readonly why: string;
+}
+
+/** What a publication changes; what it does not name stays as it is. */
+export interface Change {
+  /** The new state of these; no shard comes or goes. */
+  readonly shards: readonly TopologyShard[];
+  /** Recorded incarnations that change with it, by node id. */
+  readonly runIds: Readonly<Record<string, string>>;
+  /** How far keys have been moved; null: no move is on any more. */
+  readonly move?: TopologyMove | null;
+  /** The last portion has arrived (or is back): the ring in force, with the weights in `shards`. */
+  readonly ring?: Topology['ring'];
+  /** Nodes that a person wants free, or no longer. */
+  readonly draining?: Readonly<Record<string, boolean>>;
 }
 
 /** A line for log and events; needs no outcome. */

@@ -1,8 +1,10 @@
 import type { Topology } from '../../topology/snapshot.ts';
 import { applyPublish } from './apply-publish.ts';
 import { OwnSight } from './detector.ts';
+import { DrainKeeper } from './drain-keeper.ts';
 import type { Effect, Note, Observation, Outcome, PublishOutcome } from './effect.ts';
 import { loadMark } from './mark.ts';
+import { MoveKeeper } from './move-keeper.ts';
 import { NodeKeeper } from './node-keeper.ts';
 import { Scheduler } from './scheduler.ts';
 import type { EngineSetup, EngineStatus, NodeStatus, Order, OrderAnswer } from './setup.ts';
@@ -36,6 +38,8 @@ export class Engine {
   readonly #setup: EngineSetup;
   readonly #nodes: ReadonlyMap<string, NodeKeeper>;
   readonly #shards: ReadonlyMap<string, ShardKeeper>;
+  readonly #drains: DrainKeeper;
+  readonly #move: MoveKeeper;
   readonly #scheduler: Scheduler;
   readonly #sight: OwnSight;
   readonly #world: World;
@@ -76,9 +80,13 @@ export class Engine {
       },
       copying: (): number => [...this.#shards.values()].filter(shard => shard.isCopying).length,
       isPlacing: (): boolean => [...this.#shards.values()].some(shard => shard.isPlacing),
+      wishOf: (id: string) => this.#drains.wishOf(id),
+      shard: (name: string): ShardKeeper => this.#shardNamed(name),
     };
     this.#nodes = new Map(setup.topology.nodes.map(({ id }) => [id, new NodeKeeper(id, this.#world, host)]));
     this.#shards = new Map(setup.topology.shards.map(({ name }) => [name, new ShardKeeper(name, this.#world, host)]));
+    this.#drains = new DrainKeeper(this.#world, host);
+    this.#move = new MoveKeeper(this.#world, host);
     if (setup.topology.term > setup.term) {
       host.superseded(setup.topology.term, `the topology was published in term ${setup.topology.term}`);
     }
@@ -115,6 +123,8 @@ export class Engine {
 
   order(order: Order, nowMs: number): OrderAnswer {
     this.#nowMs = Math.max(this.#nowMs, nowMs);
+    if (order.kind === 'move') return this.#move.order(order);
+    if (order.kind === 'drain' || order.kind === 'undrain') return this.#drains.order(order);
     const shard = this.#shards.get(order.shard);
     if (shard !== undefined) return shard.order(order);
     return { accepted: false, text: `no shard ${order.shard}; there are ${[...this.#shards.keys()].join(', ')}` };
@@ -135,7 +145,9 @@ export class Engine {
     for (const node of nodes) node.judge(this.#sight.trustedSinceMs, nodes);
     this.#scheduler.advance(this.#nowMs);
     for (const node of nodes) node.tick(nodes);
+    this.#drains.tick();
     for (const shard of this.#shards.values()) shard.tick();
+    this.#move.tick();
     this.#careForShards();
   }
 
@@ -159,6 +171,7 @@ export class Engine {
       term: this.#setup.term,
       shards: [...this.#shards.values()].map(shard => shard.status()),
       nodes: [...this.#nodes.values()].map(node => this.#nodeStatus(node)),
+      move: this.#move.status(),
     };
   }
 
@@ -176,7 +189,14 @@ export class Engine {
       reportedAtMs: report === null ? null : reportedAtMs,
       lagBytes: isOfOne ? Math.max(0, primary.offset - report.offset) : null,
       needs,
+      drain: this.#drains.status(id),
     };
+  }
+
+  #shardNamed(name: string): ShardKeeper {
+    const shard = this.#shards.get(name);
+    if (shard === undefined) throw new Error(`no shard ${name} in the topology`);
+    return shard;
   }
 
   /** Raises marks, and lets reading proxies in, where nothing else is going on. */

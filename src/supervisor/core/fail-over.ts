@@ -6,7 +6,7 @@ import { reportCommand } from './node-report.ts';
 import { call, DONE, type Ending, gaveUp, note, type Procedure, publish, type Target, together } from './procedure.ts';
 import { awaitAttached, checkLinks, follow, isAttached, killLinks, look, promote, standStill } from './replication.ts';
 import { clientsOf, failureOf, isFailure, type Look, listOf, lookOf, replyAt } from './replies.ts';
-import { membersOf, nodeOf, shardOf, standingOf, targetOf, type World } from './world.ts';
+import { membersOf, nodeOf, shardOf, standingOf, stayingOf, targetOf, type World } from './world.ts';
 
 /**
  * R4: one of the copies that hold every acknowledged write becomes the primary.
@@ -24,7 +24,9 @@ const STRANGER_TRIES = 3;
 
 export function* failOver(world: World, shardName: string, cause: string): Procedure<Ending> {
   const shard = shardOf(world, shardName);
-  const asked = membersOf(shard).filter(id => standingOf(world, id) === 'there' && world.node(id).health !== 'busy');
+  const able = membersOf(shard).filter(id => standingOf(world, id) === 'there' && world.node(id).health !== 'busy');
+  // Of equal ones the first is promoted: one that is drained would have to hand over again.
+  const asked = [...new Set([...stayingOf(world, able), ...able])];
   const candidates = yield* standAndRead(world, shardName, asked);
   const choice = choosePrimary(candidates);
   if (choice === null) return gaveUp(`no copy can be promoted (asked: ${asked.join(', ') || 'none'})`);

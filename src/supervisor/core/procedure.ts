@@ -1,5 +1,5 @@
 import type { TopologyShard } from '../../topology/snapshot.ts';
-import type { Call, CallOutcome, Login, Note } from './effect.ts';
+import type { Call, CallOutcome, Change, Login, Note } from './effect.ts';
 
 /**
  * Procedures as they are written: generators that yield what is to happen next and are told what came of it.
@@ -11,12 +11,7 @@ export type Procedure<T> = Generator<Step, T, Answer>;
 
 export type Step =
   | { readonly kind: 'call'; readonly call: Call }
-  | {
-      readonly kind: 'publish';
-      readonly shard: TopologyShard;
-      readonly runIds: Readonly<Record<string, string>>;
-      readonly why: string;
-    }
+  | { readonly kind: 'publish'; readonly change: Change; readonly why: string }
   | { readonly kind: 'rest'; readonly ms: number }
   | { readonly kind: 'note'; readonly note: Note }
   | { readonly kind: 'together'; readonly procedures: readonly Procedure<void>[] };
@@ -51,13 +46,33 @@ export function* call(
   return { ok: false, why: 'unreachable', text: 'not carried out' };
 }
 
-/** Returns once it is in the store; when it cannot be written, this leadership is over and nothing returns. */
+/** Publishes one shard's new state: see `publishChange`. */
 export function* publish(
   shard: TopologyShard,
   why: string,
   runIds: Readonly<Record<string, string>> = {},
 ): Procedure<void> {
-  yield { kind: 'publish', shard, runIds, why };
+  yield* publishChange({ shards: [shard], runIds }, why);
+}
+
+/** Returns once it is in the store; when it cannot be written, this leadership is over and nothing returns. */
+export function* publishChange(change: Change, why: string): Procedure<void> {
+  yield { kind: 'publish', change, why };
+}
+
+/** Sends commands that hold keys or payloads: as `call`, with bytes in the place of text (latin1). */
+export function* callBinary(
+  target: Target,
+  commands: readonly (readonly string[])[],
+  limitMs: number,
+): Procedure<CallOutcome> {
+  const { nodeId, runId } = target;
+  const answer = yield {
+    kind: 'call',
+    call: { kind: 'call', nodeId, runId, as: 'term', commands, limitMs, binary: true },
+  };
+  if (answer.kind === 'outcome') return answer.outcome;
+  return { ok: false, why: 'unreachable', text: 'not carried out' };
 }
 
 export function* rest(ms: number): Procedure<void> {

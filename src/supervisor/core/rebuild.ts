@@ -83,7 +83,7 @@ interface Own {
 }
 
 /** R8: whatever it was, it is nobody now: no user of ours, and following nobody. */
-function* standApart(shardName: string, node: Target): Procedure<Own | string> {
+export function* standApart(shardName: string, node: Target): Procedure<Own | string> {
   const seen = yield* call(node, [['ACL', 'USERS']], LIMIT_MS);
   const users = listOf(replyAt(seen, 0));
   if (users === null) return failureOf(seen) ?? 'it lists no users';

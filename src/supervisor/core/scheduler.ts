@@ -130,8 +130,13 @@ export class Scheduler {
 
   /** The shard whose publication is under way or waits, for whom nothing new may be decided. */
   isPublishing(shard: string): boolean {
-    const isOf = ({ effect }: Publication): boolean => effect.shard.name === shard;
+    const isOf = ({ effect }: Publication): boolean => effect.shards.some(({ name }) => name === shard);
     return (this.#publishing !== null && isOf(this.#publishing.publication)) || this.#publications.some(isOf);
+  }
+
+  /** A publication that says how far keys have been moved is under way, or waits. */
+  get isPublishingMove(): boolean {
+    return [this.#publishing?.publication, ...this.#publications].some(one => one?.effect.move !== undefined);
   }
 
   #resume(task: Task, answer: Answer): void {
@@ -161,7 +166,7 @@ export class Scheduler {
     if (step.kind === 'call') this.#desk.ask(task, step.call);
     else if (step.kind === 'rest') this.#rest(task, step.ms);
     else if (step.kind === 'together') return this.#together(task, step.procedures);
-    else this.#enqueue(task, { kind: 'publish', shard: step.shard, runIds: step.runIds, why: step.why });
+    else this.#enqueue(task, { kind: 'publish', ...step.change, why: step.why });
     return null;
   }
 

@@ -139,6 +139,22 @@ export function whyNoCopy(node: Ready, primary: Ready): string | null {
   return missing.length > 0 ? `it lacks commands that its primary has: ${missing.slice(0, 5).join(', ')}` : null;
 }
 
+/**
+ * Why this node cannot take keys that are moved from that primary; null: it can. Dumps are of the same format within one
+ * minor version, and are refused by an older one.
+ */
+export function whyNoTaker(node: Ready, giver: Ready): string | null {
+  const areValkeys = node.valkey !== null && giver.valkey !== null;
+  const isOlder = areValkeys
+    ? compareVersions(node.valkey, giver.valkey, 2) < 0
+    : compareVersions(node.version, giver.version, 2) < 0;
+  if (isOlder) return `it runs ${serverOf(node)}, older than ${serverOf(giver)}, whose dumps it does not read`;
+  if (Number(node.databases) < Number(giver.databases))
+    return `it has ${node.databases} databases, and keys come from a node of ${giver.databases}`;
+  const missing = giver.modules.filter(name => !node.modules.includes(name));
+  return missing.length > 0 ? `it lacks modules: ${missing.join(', ')}` : null;
+}
+
 /** What it runs, in words. */
 export function serverOf({ version, valkey }: Ready): string {
   return valkey === null ? `Redis ${version}` : `Valkey ${valkey}`;

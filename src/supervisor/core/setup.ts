@@ -30,6 +30,7 @@ export interface EngineSettings {
     /** A copy that lags no more than this may join. */
     readonly maxLagBytes: number;
   };
+  readonly move: MoveSettings;
   /** `CONFIG SET` values of the person's own, put on every node. */
   readonly nodeSettings: Readonly<Record<string, string>>;
   /** The nodes' default user stays on, without the right to replicate or to administrate. */
@@ -42,12 +43,27 @@ export interface EngineSettings {
   readonly copies: Readonly<Record<string, number>>;
 }
 
+export interface MoveSettings {
+  /** At most so many keys are moved in a second. */
+  readonly keysPerSecond: number;
+  /** About so many keys are in one portion. */
+  readonly portionKeys: number;
+  /** Keys of more memory than this are moved one at a time. */
+  readonly bigKeyBytes: number;
+  /** A key that would hold its shard up for longer than this is moved only where a person has accepted that. */
+  readonly stallMs: number;
+  /** What the giver's answers may take longer while keys are read from it: moving slows down to keep that. */
+  readonly addedLatencyMs: number;
+}
+
 /** Derives what users prove themselves with, so that the deciding half needs neither the secret nor cryptography. */
 export interface Credentials {
   /** A user's password on one incarnation (for `ringside-admin` and `ringside-inspect`: the cluster's name). */
   password(user: string, incarnation: string): string;
   /** As `ACL SETUSER` takes a password without seeing it: `#` and its SHA-256. */
   hash(password: string): string;
+  /** The key of the set of pulled keys that has this number (`CurrentPortion.set`). */
+  pulledSet(number: number): string;
 }
 
 /** What a person may ask for. */
@@ -55,7 +71,29 @@ export type Order =
   /** A planned change of primary; `to`: a node id, or null for whichever copy is best. */
   | { readonly kind: 'switchover'; readonly shard: string; readonly to: string | null }
   /** Go on with what is left, even with nothing; until the shard serves again. */
-  | { readonly kind: 'recover'; readonly shard: string; readonly acceptLoss: true };
+  | { readonly kind: 'recover'; readonly shard: string; readonly acceptLoss: true }
+  /**
+   * About the move of keys that is on. `throttle`: `keysPerSecond` from now on (null: as the settings say); `abort`: what
+   * was moved goes back. With `resume` a person may accept that large keys hold their shards up (`allowStalls`).
+   */
+  | {
+      readonly kind: 'move';
+      readonly what: 'pause' | 'resume' | 'abort' | 'throttle';
+      readonly keysPerSecond: number | null;
+      readonly allowStalls?: boolean;
+    }
+  /**
+   * A node is to be free: what it has goes elsewhere, to `to` or into `zone` where those are named, and it is given no
+   * copy. `undrain`: it may have one again.
+   */
+  | { readonly kind: 'drain'; readonly node: string; readonly to: string | null; readonly zone: string | null }
+  | { readonly kind: 'undrain'; readonly node: string };
+
+/** About one shard. */
+export type ShardOrder = Extract<Order, { readonly shard: string }>;
+
+/** About one node. */
+export type NodeOrder = Extract<Order, { readonly node: string }>;
 
 /** `accepted`: it was begun, which is not yet done; `status` tells how it goes on. */
 export interface OrderAnswer {
@@ -67,6 +105,62 @@ export interface EngineStatus {
   readonly term: number;
   readonly shards: readonly ShardStatus[];
   readonly nodes: readonly NodeStatus[];
+  /** How far keys have been moved; null: no move is on. */
+  readonly move: MoveStatus | null;
+}
+
+/**
+ * `waits`: for a shard that is being formed, or failed over; `inspects`: looks through the keys of the next portion before
+ * any of them moves; `prepares`, `moves`, `closes`: the portion under way; `ends`: everything has arrived (or is back);
+ * `paused`: see `paused`.
+ */
+export type MovePhase = 'waits' | 'inspects' | 'prepares' | 'moves' | 'closes' | 'ends' | 'paused';
+
+export interface MoveStatus {
+  readonly phase: MovePhase;
+  /** A sentence: what is going on, or what it waits for. */
+  readonly why: string;
+  /** Portion n, from 1, of so many; the number of portions once all have arrived. */
+  readonly portion: number;
+  readonly portions: number;
+  /** Of the portion under way, or next; null: none is left. */
+  readonly giver: string | null;
+  readonly taker: string | null;
+  readonly way: 'there' | 'back' | 'return' | null;
+  /** Keys that were moved so far by this leader's count and by what was estimated of portions that arrived before. */
+  readonly keysMoved: number;
+  /** Of all portions, as they were estimated or, once looked through, counted. */
+  readonly keysInAll: number;
+  /** Bytes of values as they were sent, by this leader. */
+  readonly bytesMoved: number;
+  /** Over the last seconds. */
+  readonly keysPerSecond: number;
+  /** The bound in force: of the settings or of a person. */
+  readonly mostKeysPerSecond: number;
+  /** What the giver's answers take longer than undisturbed ones, milliseconds, over the last seconds; null: not measured yet. */
+  readonly addedLatencyMs: number | null;
+  readonly mostAddedLatencyMs: number;
+  /** At the present pace; null: not known yet, or it stands still. */
+  readonly leftMs: number | null;
+  /** Why it stands still, in words; null: it goes on. */
+  readonly paused: string | null;
+  readonly aborting: boolean;
+  /** What only a person can do, with the command; null: nothing. */
+  readonly needs: string | null;
+  /** Keys of more than `supervisor.move.bigKey` that this leader has found, the largest first; at most twenty. */
+  readonly largeKeys: readonly LargeKey[];
+  /** Keys that were given up since the set of pulled keys had been evicted. */
+  readonly evicted: number;
+}
+
+export interface LargeKey {
+  readonly shard: string;
+  readonly database: number;
+  /** What is not printable stands as `\xHH`. */
+  readonly key: string;
+  readonly bytes: number;
+  /** For how long its shard is expected to be held up, or was. */
+  readonly stallMs: number;
 }
 
 /**
@@ -128,5 +222,20 @@ export interface NodeStatus {
   /** Bytes behind its shard's primary, by the last reports of both; null: none, or not of one history. */
   readonly lagBytes: number | null;
   /** Why it cannot be used, where a person must help; null: nothing. */
+  readonly needs: string | null;
+  /** How far a node has come that a person wants free; null: nobody does. */
+  readonly drain: DrainStatus | null;
+}
+
+/**
+ * `waits`: nothing can be done just now (`why`), perhaps without a person (`needs`); `copies`: another node is made a copy
+ * in its place; `switches over`: it is still the primary; `leaves`: its copy is no longer needed; `free`: it holds
+ * nothing that counts, and may be stopped.
+ */
+export interface DrainStatus {
+  readonly step: 'waits' | 'copies' | 'switches over' | 'leaves' | 'free';
+  /** A sentence. */
+  readonly why: string;
+  /** What only a person can do; null: nothing. */
   readonly needs: string | null;
 }

@@ -1,13 +1,13 @@
 import type { TopologyShard } from '../../topology/snapshot.ts';
 import type { Note } from './effect.ts';
 import { markPublished } from './node-care.ts';
-import { isWithoutSpare, type Placement, placement } from './placement.ts';
+import { beginDraining, isWithoutSpare, type Placement, placeMembers, placement, type Wishes } from './placement.ts';
 import type { Ending } from './procedure.ts';
 import { type Progress, type Rebuilt, rebuild, unfit } from './rebuild.ts';
 import type { Scheduler, Task } from './scheduler.ts';
-import type { Order, OrderAnswer, PrimaryChange, ShardStatus } from './setup.ts';
-import { canTell, type Decision, decide, type Plan, replaceMember, type ShardMemory } from './shard-machine.ts';
-import { membersOf, shardOf, standingOf, type World, wantedCopies } from './world.ts';
+import type { OrderAnswer, PrimaryChange, ShardOrder, ShardStatus } from './setup.ts';
+import { canTell, type Decision, decide, type Plan, type PlanName, type ShardMemory } from './shard-machine.ts';
+import { membersOf, nodeOf, shardOf, standingOf, stayingOf, type World, wantedCopies } from './world.ts';
 
 /**
  * Keeps one shard: runs what the machine decides, one procedure at a time, and beside it at most one rebuild.
@@ -25,6 +25,14 @@ export interface KeeperHost {
   copying(): number;
   /** Whether some shard is just changing its members. */
   isPlacing(): boolean;
+  readonly wishOf: Wishes;
+}
+
+/** Who publishes for a shard besides its keeper, which begins nothing meanwhile. */
+export interface Occupant {
+  readonly name: string;
+  /** Something that cannot wait: it is dropped, and must release the shard at once. */
+  giveWay(why: string): void;
 }
 
 interface Running {
@@ -52,6 +60,8 @@ const KEPT_CHANGES = 10;
 /** A procedure that failed is tried again after so long, twice as long each time. */
 const RETRY_MS = 50;
 const RETRY_AT_MOST_MS = 2000;
+/** The same of a planned change of primary, which holds writes up each time, and can wait: at first, and at most. */
+const PLANNED_RETRY_MS = [1000, 60_000] as const;
 /** A fail-over that has failed so often may need a person. */
 const HOPELESS = 3;
 
@@ -73,6 +83,7 @@ export class ShardKeeper {
   #published: TopologyShard;
   #decision: Decision = { state: 'waiting', why: 'nothing was heard yet', needs: null, plan: null };
   #running: Running | null = null;
+  #occupant: Occupant | null = null;
   #rebuilding: Rebuilding | null = null;
   #isPlacing = false;
   #changes: PrimaryChange[] = [];
@@ -97,7 +108,22 @@ export class ShardKeeper {
 
   /** Nothing is being changed: a time for small things. */
   get isIdle(): boolean {
-    return this.#running === null && !this.#isPlacing && !this.#host.scheduler.isPublishing(this.name);
+    const isFree = this.#running === null && this.#occupant === null && !this.#isPlacing;
+    return isFree && !this.#host.scheduler.isPublishing(this.name);
+  }
+
+  /** A copy is being rebuilt, or is about to join. */
+  get isGrowing(): boolean {
+    return this.#rebuilding !== null || this.#memory.rebuilt !== null || this.#running?.plan.name === 'grow';
+  }
+
+  /** Only while it is idle. */
+  occupy(occupant: Occupant): void {
+    this.#occupant = occupant;
+  }
+
+  release(): void {
+    this.#occupant = null;
   }
 
   tick(): void {
@@ -131,6 +157,8 @@ export class ShardKeeper {
   /** A procedure that only improves things is dropped for a lost primary, and a joining for a lost copy. */
   #giveWay(): void {
     const urgent = this.#decision.plan?.name;
+    const isUrgent = urgent === 'failover' || urgent === 'start' || urgent === 'shrink';
+    if (isUrgent && !this.#host.scheduler.isPublishing(this.name)) this.#occupant?.giveWay(this.#decision.why);
     const running = this.#running?.plan.name;
     const isForPrimary = urgent === 'failover' && running !== 'failover' && running !== 'start' && running !== 'form';
     const isForCopy = urgent === 'shrink' && running === 'grow';
@@ -151,7 +179,7 @@ export class ShardKeeper {
     if ((this.#failures.get(plan.name)?.untilMs ?? 0) > nowMs) return;
     const from = this.#shard().primary;
     // A rebuild opens doors on in-sync replicas, one of which may be about to become the primary.
-    if (plan.name !== 'shrink' && plan.name !== 'give up') this.#dropRebuild();
+    if (plan.name !== 'shrink' && plan.name !== 'give up' && plan.name !== 'release') this.#dropRebuild();
     if (plan.name === 'grow') this.#memory.rebuilt = null;
     if (plan.name === 'switchover') this.#memory.switchTo = null;
     this.#note('info', plan.name, `begun: ${plan.why}`);
@@ -181,7 +209,8 @@ export class ShardKeeper {
       return;
     }
     const count = (this.#failures.get(plan.name)?.count ?? 0) + 1;
-    const untilMs = nowMs + Math.min(RETRY_AT_MOST_MS, RETRY_MS * 2 ** Math.min(10, count - 1));
+    const [first, most] = plan.name === 'switchover' ? PLANNED_RETRY_MS : [RETRY_MS, RETRY_AT_MOST_MS];
+    const untilMs = nowMs + Math.min(most, first * 2 ** Math.min(10, count - 1));
     this.#failures.set(plan.name, { count, untilMs, why: ending.why });
     if (isStart || (plan.name === 'failover' && count >= HOPELESS)) this.#memory.stuck = ending.why;
     this.#note('warn', plan.name, `given up (${count}): ${ending.why}`);
@@ -204,14 +233,40 @@ export class ShardKeeper {
   }
 
   #place(): void {
-    if (this.#decision.state !== 'degraded' || this.#host.isPlacing()) return;
-    const found: Placement | null = placement(this.#world, this.#shard());
-    if (found === null) return;
-    this.#note('info', 'place', found.why);
+    if (!this.#mayPlace()) return;
+    const found = placement(this.#world, this.#shard(), this.#host.wishOf);
+    if (found !== null) this.#publishPlacement(found, {}, () => undefined);
+  }
+
+  /** Publishes that a member is drained, and who takes its place; false: not now. */
+  beginDraining(nodeId: string, onPublished: () => void): boolean {
+    if (!this.isIdle || !this.#mayPlace()) return false;
+    const begun = beginDraining(this.#world, this.#shard(), nodeId, this.#host.wishOf);
+    this.#publishPlacement(begun, { [nodeId]: true }, onPublished);
+    return true;
+  }
+
+  #mayPlace(): boolean {
+    return this.#isServing() && !this.#host.isPlacing();
+  }
+
+  #publishPlacement(found: Placement, draining: Readonly<Record<string, boolean>>, onPublished: () => void): void {
+    this.#note('info', found.event, found.why);
     this.#isPlacing = true;
-    this.#host.scheduler.start(replaceMember(this.#world, this.name, found.nodes, found.why), this.#world.nowMs, () => {
+    this.#host.scheduler.start(placeMembers(this.#world, this.name, found, draining), this.#world.nowMs, () => {
       this.#isPlacing = false;
+      onPublished();
     });
+  }
+
+  #isServing(): boolean {
+    return this.#decision.state === 'healthy' || this.#decision.state === 'degraded';
+  }
+
+  /** Fewer copies are in sync than are wanted, not counting those that are to leave. */
+  #isShort(): boolean {
+    const shard = this.#shard();
+    return stayingOf(this.#world, membersOf(shard)).length < wantedCopies(this.#world, shard);
   }
 
   #careForRebuild(): void {
@@ -222,9 +277,8 @@ export class ShardKeeper {
     }
     const { rebuilt } = this.#memory;
     if (rebuilt !== null && standingToJoin(this.#world, this.#shard(), rebuilt) !== null) this.#memory.rebuilt = null;
-    const state = this.#decision.state;
     const isCalm = this.#running === null || this.#running.plan.name === 'shrink';
-    if (this.#memory.rebuilt !== null || state !== 'degraded' || !isCalm) return;
+    if (this.#memory.rebuilt !== null || !this.#isServing() || !isCalm) return;
     this.#startRebuild();
   }
 
@@ -242,10 +296,9 @@ export class ShardKeeper {
   }
 
   #startRebuild(): void {
-    const shard = this.#shard();
     const { nowMs } = this.#world;
     const nodeId = this.#nextToRebuild();
-    if (nodeId === null || membersOf(shard).length >= wantedCopies(this.#world, shard)) return;
+    if (nodeId === null || !this.#isShort()) return;
     const mayCopy = (): boolean => this.#host.copying() < this.#world.settings.rebuild.parallel;
     if (this.#wantsCopy === nodeId && !mayCopy()) return;
     const progress: Progress = { from: null, leftBytes: 0, lagBytes: null };
@@ -272,8 +325,12 @@ export class ShardKeeper {
     });
     const primary = this.#world.node(shard.primary).report;
     const histories = [primary?.replicationId, primary?.previousReplicationId];
-    const near = able.find(id => histories.includes(this.#world.node(id).report?.replicationId));
-    return near ?? able[0] ?? null;
+    const near = able.filter(id => histories.includes(this.#world.node(id).report?.replicationId));
+    const [staying, stayingNear] = [stayingOf(this.#world, able), stayingOf(this.#world, near)];
+    // One that is drained counts again where a copy is missing, and that costs little, or nobody else is there.
+    const isMissing = membersOf(shard).length < wantedCopies(this.#world, shard);
+    const cheap = isMissing ? near.find(id => id !== this.#wantsCopy) : undefined;
+    return stayingNear[0] ?? cheap ?? staying[0] ?? (isMissing ? able[0] : undefined) ?? null;
   }
 
   #onRebuilt(nodeId: string, result: Rebuilt): void {
@@ -298,10 +355,10 @@ export class ShardKeeper {
     return failed?.runId === this.#world.node(id).report?.runId ? failed : undefined;
   }
 
-  order(order: Order): OrderAnswer {
+  order(order: ShardOrder): OrderAnswer {
     if (order.kind === 'recover') {
       const { state, why } = this.#decision;
-      if (!this.#isWithoutPrimary()) {
+      if (!this.isWithoutPrimary) {
         return { accepted: false, text: `${this.name} is ${state} (${why}): there is nothing to recover` };
       }
       const isAnyThere = this.#shard().nodes.some(id => canTell(this.#world, id));
@@ -313,7 +370,7 @@ export class ShardKeeper {
       return { accepted: true, text: `${this.name} goes on with what is left` };
     }
     const shard = this.#shard();
-    const able = shard.inSync.filter(
+    const able = stayingOf(this.#world, shard.inSync).filter(
       id => standingOf(this.#world, id) === 'there' && this.#world.node(id).health === 'up',
     );
     const best = [...able].sort((a, b) => this.#offsetOf(b) - this.#offsetOf(a))[0];
@@ -325,6 +382,9 @@ export class ShardKeeper {
       return { accepted: false, text: `the primary ${shard.primary} is not taken over: try again in a moment` };
     }
     if (to === shard.primary) return { accepted: false, text: `${to} is the primary of ${this.name} already` };
+    if (to !== undefined && shard.inSync.includes(to) && nodeOf(this.#world, to).draining) {
+      return { accepted: false, text: `${to} is being drained: ringside node undrain ${to} before` };
+    }
     if (to === undefined || !able.includes(to)) {
       const others = able.length === 0 ? 'as no copy is' : `as are: ${able.join(', ')}`;
       const none = `no copy of ${this.name} is in sync and well now`;
@@ -334,11 +394,12 @@ export class ShardKeeper {
       };
     }
     this.#memory.switchTo = to;
+    this.#failures.delete('switchover');
     return { accepted: true, text: `${this.name} switches over from ${shard.primary} to ${to}` };
   }
 
   /** It was never formed, or its primary is lost: not, when that one is merely slow to answer. */
-  #isWithoutPrimary(): boolean {
+  get isWithoutPrimary(): boolean {
     return this.#decision.state === 'unformed' || this.#memory.lostSinceMs !== null;
   }
 
@@ -349,8 +410,8 @@ export class ShardKeeper {
     return {
       name: this.name,
       state: isSwitching ? 'switching over' : state,
-      why: state === 'degraded' ? [why, ...this.#missing()].join('; ') : why,
-      running: this.#running?.plan.name ?? null,
+      why: this.#isServing() && this.#isShort() ? [why, ...this.missing()].join('; ') : why,
+      running: this.#running?.plan.name ?? this.#occupant?.name ?? null,
       rebuild:
         rebuilding === null ? null : { nodeId: rebuilding.nodeId, sinceMs: rebuilding.sinceMs, ...rebuilding.progress },
       needs,
@@ -358,8 +419,13 @@ export class ShardKeeper {
     };
   }
 
+  /** Why a procedure was given up the last time; null: it was not, or has been carried through since. */
+  whyGivenUp(name: PlanName): string | null {
+    return this.#failures.get(name)?.why ?? null;
+  }
+
   /** Why each member that is no copy is none. */
-  #missing(): string[] {
+  missing(): string[] {
     const shard = this.#shard();
     const others = shard.nodes.filter(id => !membersOf(shard).includes(id) && id !== shard.joining);
     return others.flatMap(id => {

@@ -4,7 +4,8 @@ import { coldStart } from './cold-start.ts';
 import { failOver } from './fail-over.ts';
 import { form } from './form.ts';
 import { grow } from './grow.ts';
-import { DONE, type Ending, type Procedure, publish } from './procedure.ts';
+import { DONE, type Ending, type Procedure } from './procedure.ts';
+import { departureOf, release } from './release.ts';
 import { giveUpJoining, renew } from './renew.ts';
 import { look, whyNotAttached } from './replication.ts';
 import type { ShardState } from './setup.ts';
@@ -15,12 +16,21 @@ import { membersOf, nodeOf, shardOf, standingOf, targetOf, type World, wantedCop
 /**
  * What to do next for one shard, from what is published and what is observed; in the order of urgency:
  *
- *   a lost primary › lost copies › what was left half-done › an order › a copy that is ready to join
+ *   a lost primary › lost copies › what was left half-done › an order › a copy that is ready to join › one that may leave
  *
  * Nothing is remembered of what was tried before but how long to wait until it is tried again: whatever a procedure, or
  * an earlier leader, left behind is seen in the topology and on the nodes.
  */
-export type PlanName = 'form' | 'failover' | 'start' | 'shrink' | 'renew' | 'give up' | 'switchover' | 'grow';
+export type PlanName =
+  | 'form'
+  | 'failover'
+  | 'start'
+  | 'shrink'
+  | 'renew'
+  | 'give up'
+  | 'switchover'
+  | 'grow'
+  | 'release';
 
 export interface Plan {
   readonly name: PlanName;
@@ -222,8 +232,22 @@ function nextPlan(world: World, shard: TopologyShard, memory: ShardMemory): Plan
   const to = memory.switchTo;
   if (to !== null) return { name: 'switchover', why: `ordered: to ${to}`, begin: () => switchOver(world, name, to) };
   const joins = memory.rebuilt;
-  if (joins === null) return null;
-  return { name: 'grow', why: `${joins} is ready to join`, begin: () => grow(world, name, joins) };
+  if (joins !== null) return { name: 'grow', why: `${joins} is ready to join`, begin: () => grow(world, name, joins) };
+  return departure(world, shard);
+}
+
+/** A copy that is to leave: the primary hands over before. */
+function departure(world: World, shard: TopologyShard): Plan | null {
+  const { name } = shard;
+  const leaves = departureOf(world, shard);
+  if (leaves === null) return null;
+  const { successor, why } = leaves;
+  if (successor === null) return { name: 'release', why, begin: () => release(world, name, leaves) };
+  return {
+    name: 'switchover',
+    why: `${why}: to ${successor}`,
+    begin: () => switchOver(world, name, successor, `as ${why}`),
+  };
 }
 
 /** Whether a copy that nobody suspects is only waiting to be taken over: as yet it would be dropped with the others. */
@@ -286,10 +310,4 @@ function missedByPrimary(
   const isNewer = unwellSinceMs !== null && reportedAtMs > unwellSinceMs && reportedAtMs > settledAtMs;
   if (!isNewer || report === null || report.replicaLinks >= shard.inSync.length) return null;
   return { nodeId: id, why: `it does not answer (${health}), and the primary has lost a link`, isLost: true };
-}
-
-/** A shard with other members: a spare takes the place of one that is lost. */
-export function* replaceMember(world: World, name: string, nodes: readonly string[], why: string): Procedure<Ending> {
-  yield* publish({ ...shardOf(world, name), nodes }, why);
-  return DONE;
 }

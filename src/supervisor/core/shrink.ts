@@ -56,7 +56,12 @@ export function* shrink(world: World, shardName: string, suspicions: readonly Su
 }
 
 /** Which in-sync replicas, besides those named, are not attached to the primary as it is now. */
-function* unattached(world: World, shardName: string, primary: Look, besides: readonly string[]): Procedure<string[]> {
+export function* unattached(
+  world: World,
+  shardName: string,
+  primary: Look,
+  besides: readonly string[],
+): Procedure<string[]> {
   const shard = shardOf(world, shardName);
   const asked = shard.inSync.filter(id => !besides.includes(id));
   const address = nodeOf(world, shard.primary);

@@ -24,10 +24,15 @@ const LEAVE_MS = 500;
 const PAUSE_MS = 3000;
 const CATCH_UP_MS = 1000;
 
-export function* switchOver(world: World, shardName: string, to: string): Procedure<Ending> {
+export function* switchOver(
+  world: World,
+  shardName: string,
+  to: string,
+  why: string = 'as ordered',
+): Procedure<Ending> {
   const { primary, epoch } = shardOf(world, shardName);
   const old = targetOf(world, primary);
-  yield* note('info', 'switchover', `${to} is to replace ${primary}, as ordered`, { shard: shardName, nodeId: to });
+  yield* note('info', 'switchover', `${to} is to replace ${primary}, ${why}`, { shard: shardName, nodeId: to });
   yield* publish(
     { ...shardOf(world, shardName), epoch: epoch + 1, paused: true },
     `switch over to ${to}: proxies leave ${primary}`,
@@ -39,7 +44,7 @@ export function* switchOver(world: World, shardName: string, to: string): Proced
   if (failureOf(paused) !== null) return gaveUp(`${primary}: ${failureOf(paused)}`);
   const behind = yield* catchUp(world, shardName, to, old);
   if (behind !== null) return gaveUp(behind);
-  return yield* handOver(world, shardName, to, old);
+  return yield* handOver(world, shardName, to, old, why);
 }
 
 /** Until the chosen one has all that the primary has. */
@@ -62,7 +67,7 @@ function* catchUp(world: World, shardName: string, to: string, old: Target): Pro
  * Without replicas the old primary sends no more pings, so that its offset stands; and without proxies nothing can be
  * acknowledged. It is read, but keeps its role until the others follow the new one.
  */
-function* handOver(world: World, shardName: string, to: string, old: Target): Procedure<Ending> {
+function* handOver(world: World, shardName: string, to: string, old: Target, why: string): Procedure<Ending> {
   const { inSync } = shardOf(world, shardName);
   const cut = yield* call(
     old,
@@ -86,5 +91,5 @@ function* handOver(world: World, shardName: string, to: string, old: Target): Pr
   // The chosen one comes first among equals.
   const choice = choosePrimary([chosen, ...standing.filter(one => one !== chosen), last]);
   if (choice?.winner !== chosen) return gaveUp(`another copy is ahead of ${to}`);
-  return yield* promoteChosen(world, shardName, choice, `switched over from ${old.nodeId}, as ordered`, old.nodeId);
+  return yield* promoteChosen(world, shardName, choice, `switched over from ${old.nodeId}, ${why}`, old.nodeId);
 }

@@ -85,7 +85,13 @@ export function targetOf(world: World, id: string): Target {
   return { nodeId: id, runId: world.node(id).ready?.runId ?? nodeOf(world, id).runId ?? '' };
 }
 
-/** How many copies a shard is to have, the primary included. */
+/** How many copies a shard is to have, the primary included; a copy that is to leave is not among them. */
 export function wantedCopies(world: World, shard: TopologyShard): number {
-  return world.settings.copies[shard.name] ?? shard.nodes.length;
+  const { name, nodes, copies = 0 } = shard;
+  return Math.max(world.settings.copies[name] ?? 0, copies) || nodes.length;
+}
+
+/** Nodes of a list that a person has not asked to be freed. */
+export function stayingOf(world: World, ids: readonly string[]): string[] {
+  return ids.filter(id => !nodeOf(world, id).draining);
 }

@@ -1,6 +1,7 @@
 import type { Reply } from '../../../src/supervisor/core/effect.ts';
 import type { ServerConnection } from './connection.ts';
 import { infoOf } from './info.ts';
+import { isKeyspaceWrite, KEYSPACE_HANDLERS } from './keyspace.ts';
 import type { RedisProcess } from './process.ts';
 
 /**
@@ -18,13 +19,14 @@ export function commandOf(process: RedisProcess, connection: ServerConnection, a
   const handler = HANDLERS[name];
   if (handler === undefined) return error(`ERR unknown command '${name}'`);
   if (name === 'AUTH') return handler(process, connection, args);
-  const refusal = refusalOf(process, connection, name, (args[1] ?? '').toUpperCase());
+  const refusal = refusalOf(process, connection, name, args[1] ?? '');
   if (refusal !== null) return error(refusal);
   if (process.isPaused && isWrite(name, args[1])) return 'postpone';
   return handler(process, connection, args);
 }
 
-function refusalOf(process: RedisProcess, connection: ServerConnection, name: string, sub: string): string | null {
+function refusalOf(process: RedisProcess, connection: ServerConnection, name: string, word: string): string | null {
+  const sub = word.toUpperCase();
   const { user } = connection;
   if (user === null) return 'NOAUTH Authentication required.';
   // A user that was deleted in this round has its connection closed at the round's end.
@@ -34,17 +36,24 @@ function refusalOf(process: RedisProcess, connection: ServerConnection, name: st
   const endsScript = (name === 'SCRIPT' || name === 'FUNCTION') && sub === 'KILL';
   if (process.busy !== null && !endsScript && name !== 'SHUTDOWN') return 'BUSY Redis is busy running a script.';
   if (process.loading && !AT_ANY_TIME.has(name)) return 'LOADING Redis is loading the dataset in memory';
-  if (!process.isPrimary && isWrite(name, sub)) return "READONLY You can't write against a read only replica.";
+  if (!process.isPrimary && isWrite(name, word)) return "READONLY You can't write against a read only replica.";
   return null;
 }
 
 const AT_ANY_TIME = new Set(['INFO', 'ACL', 'CONFIG', 'CLIENT', 'AUTH', 'SHUTDOWN', 'REPLCONF', 'COMMAND']);
 
 function isWrite(name: string, sub = ''): boolean {
-  return name === 'RPUSH' || name === 'SPUBLISH' || (name === 'FUNCTION' && sub.toUpperCase() === 'LOAD');
+  if (isKeyspaceWrite(name, sub)) return true;
+  return name === 'RPUSH' || name === 'SPUBLISH' || (name === 'FUNCTION' && /^(LOAD|RESTORE|DELETE)$/i.test(sub));
 }
 
 const HANDLERS: Readonly<Record<string, Handler>> = {
+  ...Object.fromEntries(
+    Object.entries(KEYSPACE_HANDLERS).map(([name, handler]): [string, Handler] => [
+      name,
+      (process, connection, args) => handler(process, connection, args.slice(1)),
+    ]),
+  ),
   AUTH: logIn,
   ACL: acl,
   CLIENT: client,
@@ -242,6 +251,20 @@ function functions(process: RedisProcess, connection: ServerConnection, args: re
     }
     case 'KILL':
       return kill(process);
+    case 'DUMP':
+      return { reply: JSON.stringify([...process.data.libraries]) };
+    case 'RESTORE': {
+      for (const [, code] of JSON.parse(words[0] as string) as [string, string][]) {
+        process.data.load(code);
+        connection.writtenTo = process.write(['FUNCTION', 'LOAD', 'REPLACE', code]);
+      }
+      return OK;
+    }
+    case 'DELETE': {
+      process.data.libraries.delete(words[0] as string);
+      connection.writtenTo = process.write(args);
+      return OK;
+    }
     default:
       return error(`ERR unknown subcommand '${sub}'`);
   }

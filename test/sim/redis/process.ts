@@ -30,6 +30,8 @@ export class RedisProcess {
   following: ReplicaLink | null = null;
   /** Writes are held back until then. */
   pausedUntilMs = 0;
+  /** Nothing more can be restored into it. */
+  isFull = false;
   /** Why it answers `-BUSY`; null: it does not. */
   busy: 'read' | 'write' | null = null;
   readonly connections = new Set<ServerConnection>();

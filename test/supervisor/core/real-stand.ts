@@ -13,7 +13,13 @@ import type {
 } from '../../../src/supervisor/core/effect.ts';
 import { applyPublish, Engine, type EngineSettings } from '../../../src/supervisor/core/engine.ts';
 import { parseNodeReport, reportCommand } from '../../../src/supervisor/core/node-report.ts';
-import { ADMIN_USER, passwordHash, supervisorUser, userPassword } from '../../../src/topology/credentials.ts';
+import {
+  ADMIN_USER,
+  passwordHash,
+  pulledSetName,
+  supervisorUser,
+  userPassword,
+} from '../../../src/topology/credentials.ts';
 import type { Topology } from '../../../src/topology/snapshot.ts';
 import { HANG_MS } from '../../support/patience.ts';
 import { freePorts } from '../../support/ports.ts';
@@ -28,6 +34,7 @@ export const CLUSTER = 'real';
 export const TEST_SETTINGS: EngineSettings = {
   detect: { everyMs: 100, crashedMs: 200, hungMs: 1500 },
   rebuild: { parallel: 1, maxLagBytes: 65536 },
+  move: { keysPerSecond: 20_000, portionKeys: 1000, bigKeyBytes: 1_000_000, stallMs: 100, addedLatencyMs: 5 },
   nodeSettings: {},
   keepDefaultUser: false,
   inspectUser: true,
@@ -143,7 +150,11 @@ export class RealLeader {
     this.#term = term;
     this.topology = topology;
     this.#ports = new Map(topology.nodes.map(node => [node.id, node.port]));
-    const credentials = { password, hash: passwordHash };
+    const credentials = {
+      password,
+      hash: passwordHash,
+      pulledSet: (number: number) => pulledSetName(SECRET, CLUSTER, number),
+    };
     this.engine = new Engine({ term, topology, settings, credentials, nowMs: performance.now() });
     this.#timers.push(setInterval(() => this.#turn(), 10));
     for (const node of topology.nodes) {
@@ -251,7 +262,7 @@ export class RealLeader {
     return opened;
   }
 
-  async #call({ nodeId, runId, as, commands, limitMs }: Call): Promise<CallOutcome> {
+  async #call({ nodeId, runId, as, commands, limitMs, binary = false }: Call): Promise<CallOutcome> {
     const key = `${nodeId} ${runId} ${as}`;
     const port = this.#ports.get(nodeId) ?? 0;
     const user = as === 'term' ? supervisorUser(this.#term) : ADMIN_USER;
@@ -269,7 +280,7 @@ export class RealLeader {
           return failed('stranger', 'another incarnation');
       }
       const replies = await within(
-        Promise.all(commands.map(([name = '', ...rest]) => ask(redis, name, rest))),
+        Promise.all(commands.map(([name = '', ...rest]) => ask(redis, name, rest, binary))),
         limitMs,
       );
       return { ok: true, replies };
@@ -286,13 +297,19 @@ export class RealLeader {
   }
 }
 
-async function ask(redis: Redis, name: string, rest: readonly string[]): Promise<Reply> {
+async function ask(redis: Redis, name: string, rest: readonly string[], binary: boolean): Promise<Reply> {
   try {
-    return (await redis.call(name, ...rest)) as Reply;
+    if (!binary) return (await redis.call(name, ...rest)) as Reply;
+    return latin1(await redis.callBuffer(name, ...rest.map(word => Buffer.from(word, 'latin1'))));
   } catch (error) {
     if (error instanceof Error && error.name === 'ReplyError') return { error: error.message };
     throw error;
   }
+}
+
+function latin1(reply: unknown): Reply {
+  if (reply instanceof Buffer) return reply.toString('latin1');
+  return Array.isArray(reply) ? reply.map(latin1) : (reply as Reply);
 }
 
 function failed(why: CallFailure, text: string): CallOutcome {
@@ -320,7 +337,15 @@ export async function realNodes(members: number, spares = 0): Promise<{ nodes: R
       term: 0,
       ring: { kind: 'murmur3', hash: 'murmur3', hashTag: '{}', vnodes: 256 } as Topology['ring'],
       shards: [{ ...shard, nodes: nodes.slice(0, members).map(node => node.id) }],
-      nodes: nodes.map(({ id, port }, i) => ({ id, host: '127.0.0.1', port, zone: `z${i}`, runId: null })),
+      nodes: nodes.map(({ id, port }, i) => ({
+        id,
+        host: '127.0.0.1',
+        port,
+        zone: `z${i}`,
+        runId: null,
+        draining: false,
+      })),
+      move: null,
     },
   };
 }

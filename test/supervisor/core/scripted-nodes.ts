@@ -1,6 +1,7 @@
 import type { CallOutcome, Reply } from '../../../src/supervisor/core/effect.ts';
 import { type NodeReport, parseNodeReport } from '../../../src/supervisor/core/node-report.ts';
 import { ADMIN_USER } from '../../../src/topology/credentials.ts';
+import { ScriptedKeys } from './scripted-keys.ts';
 
 /**
  * A handful of nodes that understand what the engine says to them, with nothing left to chance: links come about at
@@ -15,6 +16,7 @@ export class ScriptedNode {
   readonly #all: readonly ScriptedNode[];
   isUp = true;
   life = 1;
+  version = '7.0.15';
   role: 'master' | 'slave' = 'master';
   /** It uses 1000 bytes. */
   maxMemory = 0;
@@ -24,6 +26,10 @@ export class ScriptedNode {
   promotedAt = -1;
   offset = 0;
   keys = 0;
+  /** Besides `keys`, which are only counted. */
+  readonly data = new ScriptedKeys();
+  /** Libraries of functions other than the mark, by name. */
+  functions = new Map<string, string>();
   mark: string | null = null;
   /** User → whether its door is open. */
   users = new Map<string, boolean>([['default', false]]);
@@ -70,6 +76,8 @@ export class ScriptedNode {
     this.offset = 0;
     if (keeps) return;
     this.keys = 0;
+    this.data.clear();
+    this.functions.clear();
     this.mark = null;
   }
 
@@ -84,10 +92,16 @@ export class ScriptedNode {
     this.offset += bytes;
     for (const other of this.#all) {
       if (other.follows !== this.port || other.linkedAs === null || other.isDeaf) continue;
-      other.mark = this.mark;
-      other.keys = this.keys;
+      this.#copyTo(other);
       other.feed(bytes);
     }
+  }
+
+  #copyTo(other: ScriptedNode): void {
+    other.mark = this.mark;
+    other.keys = this.keys;
+    other.data.copyOf(this.data);
+    other.functions = new Map(this.functions);
   }
 
   retry(nowMs: number): void {
@@ -120,6 +134,15 @@ export class ScriptedNode {
       const pairs = [third, ...rest];
       for (let i = 0; i < pairs.length; i += 2) this.settings.set(pairs[i] ?? '', pairs[i + 1] ?? '');
       return 'OK';
+    }
+    if (name === 'ROLE') return [this.role];
+    if (name === 'WAIT') return this.#links().filter(one => !one.isDeaf).length;
+    const answer = this.data.run(words);
+    if (answer !== undefined) {
+      const [reply, isWrite] = answer;
+      if (isWrite && this.role === 'slave' && name !== 'SPUBLISH') return { error: "READONLY You can't write" };
+      if (isWrite) this.feed(10);
+      return reply;
     }
     if (name === 'MODULE') return [];
     if (name === 'COMMAND') return ['get', 'set'];
@@ -169,28 +192,37 @@ export class ScriptedNode {
     this.linkedAs = user;
     this.replid = target.replid;
     this.offset = target.offset;
-    this.keys = target.keys;
-    this.mark = target.mark;
+    target.#copyTo(this);
   }
 
   #client(what: string, words: readonly string[]): Reply {
     if (what !== 'LIST') return what === 'KILL' ? 0 : 'OK';
-    const links = this.#all.filter(one => one.follows === this.port && one.linkedAs !== null);
-    const lines = links.map((one, i) => `id=${i} addr=127.0.0.1:1 name= flags=S user=${one.linkedAs}`);
+    const lines = this.#links().map((one, i) => `id=${i} addr=127.0.0.1:1 name= flags=S user=${one.linkedAs}`);
     if (!words.includes('TYPE')) lines.push(`id=99 addr=127.0.0.1:2 name= flags=N user=${ADMIN_USER}`);
     return `${lines.join('\n')}\n`;
   }
 
+  #links(): ScriptedNode[] {
+    return this.#all.filter(one => one.follows === this.port && one.linkedAs !== null);
+  }
+
   #function(what: string, words: readonly string[]): Reply {
-    if (what === 'LIST')
-      return this.mark === null ? [] : [['library_name', 'ringside_mark', 'library_code', this.mark]];
-    this.mark = words.at(-1) ?? '';
+    if (what === 'LIST') {
+      const libraries = words.includes('LIBRARYNAME') ? [] : [...this.functions];
+      const all = [...(this.mark === null ? [] : [['ringside_mark', this.mark]]), ...libraries];
+      return all.map(([library = '', code = '']) => ['library_name', library, 'library_code', code]);
+    }
+    const code = words.at(-1) ?? '';
+    const library = /^#!lua name=(\w+)/.exec(code)?.[1] ?? '';
+    if (what === 'DELETE') this.functions.delete(code);
+    else if (library === 'ringside_mark') this.mark = code;
+    else this.functions.set(library, code);
     this.feed(10);
-    return 'ringside_mark';
+    return what === 'DELETE' ? 'OK' : library;
   }
 
   #info(): string {
-    const links = this.#all.filter(one => one.follows === this.port && one.linkedAs !== null).length;
+    const links = this.#links().length;
     const isReplica = this.role === 'slave';
     const following = [
       'master_host:127.0.0.1',
@@ -201,7 +233,7 @@ export class ScriptedNode {
       `slave_repl_offset:${this.offset}`,
     ];
     return [
-      'redis_version:7.0.15',
+      `redis_version:${this.version}`,
       `run_id:${this.runId}`,
       'process_id:1',
       `role:${this.role}`,
@@ -217,7 +249,7 @@ export class ScriptedNode {
       `maxmemory:${this.maxMemory}`,
       `maxmemory_policy:${this.maxMemoryPolicy}`,
       'loading:0',
-      ...(this.keys === 0 ? [] : [`db0:keys=${this.keys},expires=0,avg_ttl=0`]),
+      ...(this.keys === 0 ? this.data.info() : [`db0:keys=${this.keys},expires=0,avg_ttl=0`]),
     ].join('\r\n');
   }
 

@@ -1,6 +1,8 @@
 import type { Call, Effect, Observation, Outcome } from '../../../src/supervisor/core/effect.ts';
 import { applyPublish, Engine, type EngineSettings } from '../../../src/supervisor/core/engine.ts';
 import { ADMIN_USER, supervisorUser } from '../../../src/topology/credentials.ts';
+import { currentRoute, type TopologyMove } from '../../../src/topology/move.ts';
+import { DROP_KEYS, PUT_KEYS, READ_KEYS, SIZE_KEYS } from '../../../src/topology/pull.ts';
 import type { Topology, TopologyShard } from '../../../src/topology/snapshot.ts';
 import { ScriptedNode } from './scripted-nodes.ts';
 
@@ -13,13 +15,18 @@ import { ScriptedNode } from './scripted-nodes.ts';
 const SETTINGS: EngineSettings = {
   detect: { everyMs: 100, crashedMs: 200, hungMs: 1500 },
   rebuild: { parallel: 1, maxLagBytes: 65536 },
+  move: { keysPerSecond: 20_000, portionKeys: 1000, bigKeyBytes: 1_000_000, stallMs: 100, addedLatencyMs: 5 },
   nodeSettings: {},
   keepDefaultUser: false,
   inspectUser: false,
   replicaReads: false,
   copies: {},
 };
-const credentials = { password: (user: string, life: string) => `${user}@${life}`, hash: () => '#…' };
+const credentials = {
+  password: (user: string, life: string) => `${user}@${life}`,
+  hash: () => '#…',
+  pulledSet: (number: number) => `pulled-${number}`,
+};
 
 export interface Fate {
   /** The call with this number, counted from 1, has this fate. */
@@ -44,7 +51,7 @@ export class Story {
   #told = false;
 
   /** `shards`: so many, of as many members each, in the order of the nodes; s1 is the one that is told of. */
-  constructor(members: number, spares = 0, shards = 1) {
+  constructor(members: number, spares = 0, shards = 1, zones: Readonly<Record<string, string>> = {}) {
     const count = members * shards + spares;
     for (let i = 1; i <= count; i++) this.nodes.push(new ScriptedNode(`n${i}`, 7000 + i, this.nodes));
     const ids = this.nodes.map(node => node.id);
@@ -58,7 +65,15 @@ export class Story {
         const nodes = ids.slice(i * members, (i + 1) * members);
         return { ...shard, name: `s${i + 1}`, primary: nodes[0] ?? '', nodes };
       }),
-      nodes: this.nodes.map(({ id, port }) => ({ id, host: '127.0.0.1', port, zone: 'a', runId: null })),
+      nodes: this.nodes.map(({ id, port }) => ({
+        id,
+        host: '127.0.0.1',
+        port,
+        zone: zones[id] ?? 'a',
+        runId: null,
+        draining: false,
+      })),
+      move: null,
     };
     this.#engine = this.#makeEngine();
   }
@@ -167,9 +182,19 @@ export class Story {
 
   #publish(effect: Effect & { kind: 'publish' }): Outcome {
     this.topology = applyPublish(this.topology, effect, this.#term);
-    const { epoch, primary, inSync, joining, paused } = effect.shard;
-    const extra = `${joining === null ? '' : ` joining=${joining}`}${paused ? ' paused' : ''}`;
-    this.#line('= ', `epoch=${epoch} primary=${primary} in-sync=[${inSync.join(' ')}]${extra} (${effect.why})`);
+    for (const [id, isDraining] of Object.entries(effect.draining ?? {})) {
+      this.#line('= ', `${id} ${isDraining ? 'is drained' : 'is drained no more'} (${effect.why})`);
+    }
+    for (const { name, epoch, primary, inSync, joining, paused, nodes, copies } of effect.shards) {
+      const which = this.topology.shards.length === 1 ? '' : `${name} `;
+      const members = copies === undefined ? '' : ` ${copies} of [${nodes.join(' ')}]`;
+      const extra = `${members}${joining === null ? '' : ` joining=${joining}`}${paused ? ' paused' : ''}`;
+      this.#line(
+        '= ',
+        `${which}epoch=${epoch} primary=${primary} in-sync=[${inSync.join(' ')}]${extra} (${effect.why})`,
+      );
+    }
+    if (effect.move !== undefined) this.#line('= ', `${moveText(effect.move)} (${effect.why})`);
     return { ok: true };
   }
 
@@ -188,13 +213,40 @@ export class Story {
   }
 }
 
+function moveText(move: TopologyMove | null): string {
+  if (move === null) return 'no move is on';
+  const { moved, portions, current, aborting, paused } = move;
+  const route = currentRoute(move);
+  const portion =
+    current === null || route === null
+      ? 'none under way'
+      : `portion ${current.index + 1} ${current.phase} ${current.way}, ${route.giver} to ${route.taker}, set ${current.set}`;
+  return `moved ${moved} of ${portions.length}: ${portion}${aborting ? ', aborting' : ''}${paused === null ? '' : ', paused'}`;
+}
+
+const SCRIPTS = new Map([
+  [READ_KEYS, 'read'],
+  [PUT_KEYS, 'put'],
+  [DROP_KEYS, 'drop'],
+  [SIZE_KEYS, 'size'],
+]);
+
+/** A script as what it does with which keys. */
+function evalText([, script = '', count = '', ...rest]: readonly string[]): string {
+  const keys = rest.slice(0, Number(count));
+  return `${SCRIPTS.get(script)} ${keys.filter(key => key !== '').join(' ')} in db ${rest[Number(count)]}`;
+}
+
 /** Rights, passwords and the settings of R0 are told once elsewhere. */
 function shorten(words: readonly string[]): string {
   const [name, what, user = ''] = words;
-  if (name === 'INFO') return 'INFO';
+  if (name === 'INFO') return what === 'keyspace' ? 'INFO keyspace' : 'INFO';
+  if (name === 'EVAL') return evalText(words);
+  if (name === 'SPUBLISH') return 'word';
   if (name === 'FUNCTION') {
     const mark = /"epoch":(\d+)/.exec(words.at(-1) ?? '')?.[1];
-    return what === 'LIST' ? 'read mark' : `raise mark to epoch ${mark}`;
+    if (what === 'LIST') return words.includes('LIBRARYNAME') ? 'read mark' : 'FUNCTION LIST';
+    return mark === undefined ? `FUNCTION ${what}` : `raise mark to epoch ${mark}`;
   }
   if (name === 'CONFIG' && what === 'SET')
     return words.includes('masteruser') ? `CONFIG SET masteruser ${words[3]} masterauth …` : 'CONFIG SET …';

@@ -11,6 +11,7 @@ const putEach = (outcome: Outcome, ...keys: string[]) => entry(outcome, { kind: 
 const overwrite = (outcome: Outcome, value: number) => entry(outcome, { kind: 'overwrite', key: 'o', value });
 const increment = (outcome: Outcome, sum: number | null) => entry(outcome, { kind: 'increment', key: 'c', sum });
 const push = (outcome: Outcome, value: string) => entry(outcome, { kind: 'push', key: 'l', value });
+const remove = (outcome: Outcome, key: string) => entry(outcome, { kind: 'remove', key });
 const take = (outcome: Outcome, value: string | null) => entry(outcome, { kind: 'take', key: 'l', value });
 
 type Values = Record<string, string | string[]>;
@@ -30,6 +31,19 @@ test('a transaction happens whole or not at all, MSET over shards may happen in 
   expect(problems({ a: 'v' }, put('uncertain', 'a', 'b'))).toEqual([expect.stringMatching(/only a is there/)]);
   expect(problems({ a: 'v' }, putEach('uncertain', 'a', 'b'))).toEqual([]);
   expect(problems({ a: 'v' }, putEach('acknowledged', 'a', 'b'))).toEqual([expect.stringMatching(/^lost: b/)]);
+});
+
+test('a key that was deleted stays away, and one that was to expire has done so', () => {
+  const history = [put('acknowledged', 'a'), remove('acknowledged', 'a')];
+  expect(problems({}, ...history)).toEqual([]);
+  expect(problems({ a: 'v' }, ...history)).toEqual([expect.stringMatching(/^come back: a/)]);
+  expect(problems({ a: 'w' }, ...history)).toEqual([expect.stringMatching(/holds what nobody wrote/)]);
+  for (const found of [{}, { a: 'v' }])
+    expect(problems(found, put('acknowledged', 'a'), remove('uncertain', 'a'))).toEqual([]);
+  expect(problems({}, put('acknowledged', 'a'), remove('refused', 'a'))).toEqual([expect.stringMatching(/^lost: a/)]);
+  const brief = entry('acknowledged', { kind: 'brief', key: 'b' });
+  expect(problems({}, brief)).toEqual([]);
+  expect(problems({ b: 'b' }, brief)).toEqual([expect.stringMatching(/^outlived: b/)]);
 });
 
 test('a key that one client overwrites holds what it was told last, or something later', () => {

@@ -15,6 +15,10 @@ export type Write =
   | { readonly kind: 'put'; readonly keys: readonly string[]; readonly value: string }
   /** Sets keys that nobody else ever sets; some of them may be set without the others. */
   | { readonly kind: 'putEach'; readonly keys: readonly string[]; readonly value: string }
+  /** Deletes a key that its writer has put, and that nobody sets again. */
+  | { readonly kind: 'remove'; readonly key: string }
+  /** Sets a key that nobody else ever sets, for so short a time that it must be gone when the record is judged. */
+  | { readonly kind: 'brief'; readonly key: string }
   /** Sets a key that its writer sets again and again, one at a time, to a number that grows. */
   | { readonly kind: 'overwrite'; readonly key: string; readonly value: number }
   /** Adds one; `sum` is what was answered. */
@@ -44,8 +48,12 @@ export class Ledger {
     this.entries.push({ write, outcome });
   }
 
-  countError(code: string): void {
+  /** The first of them in full, each with the time (milliseconds since 1970). */
+  readonly firstErrors: string[] = [];
+
+  countError(code: string, text = ''): void {
     this.errors.set(code, (this.errors.get(code) ?? 0) + 1);
+    if (this.firstErrors.length < 10) this.firstErrors.push(`${Date.now()} ${text}`);
   }
 
   count(outcome: Outcome): number {
@@ -66,9 +74,17 @@ export function judge(entries: readonly Entry[], found: Found): string[] {
   const counters = new Map<string, Entry[]>();
   const lists = new Map<string, Entry[]>();
   const overwritten = new Map<string, Entry[]>();
+  const removed = new Map<string, Outcome>();
+  for (const { write, outcome } of entries) if (write.kind === 'remove') removed.set(write.key, outcome);
   for (const entry of entries) {
     const { write } = entry;
-    if (write.kind === 'put') problems.push(...judgePut(write, entry.outcome, found));
+    const [key = ''] = write.kind === 'put' ? write.keys : [];
+    const removal = removed.get(key);
+    if (write.kind === 'put' && removal !== undefined && removal !== 'refused')
+      problems.push(...judgeRemoved(key, write.value, removal, found));
+    else if (write.kind === 'put') problems.push(...judgePut(write, entry.outcome, found));
+    else if (write.kind === 'remove') continue;
+    else if (write.kind === 'brief') problems.push(...judgeBrief(write.key, found));
     else if (write.kind === 'putEach')
       for (const key of write.keys) problems.push(...judgePut({ ...write, keys: [key] }, entry.outcome, found));
     else if (write.kind === 'increment') group(counters, write.key).push(entry);
@@ -102,6 +118,17 @@ function judgePut(
   if (outcome === 'acknowledged' && there.length === 0) return [`lost: ${name} was acknowledged and is not there`];
   if (outcome === 'refused' && there.length > 0) return [`${name} was refused and is there all the same`];
   return [];
+}
+
+function judgeRemoved(key: string, value: string, removal: 'acknowledged' | 'uncertain', found: Found): string[] {
+  const there = found.get(key);
+  if (there === undefined) return [];
+  if (there !== value) return [`${key} holds what nobody wrote: ${there}`];
+  return removal === 'acknowledged' ? [`come back: ${key} was deleted, and is there`] : [];
+}
+
+function judgeBrief(key: string, found: Found): string[] {
+  return found.has(key) ? [`outlived: ${key} is there, long after it was to expire`] : [];
 }
 
 function judgeOverwrites(

@@ -26,15 +26,17 @@ export class Registers {
   readonly #targets: readonly Target[];
   readonly #random: Random;
   readonly #prefix: string;
+  readonly #width: number;
   #running = true;
   #values = 0;
   #work: Promise<unknown> = Promise.resolve();
 
-  /** Keys begin with `prefix`; the proxies must read them strictly. */
-  constructor(targets: readonly Target[], seed: number, prefix: string) {
+  /** Keys begin with `prefix`; the proxies must read them strictly. `width`: so many are in use at a time. */
+  constructor(targets: readonly Target[], seed: number, prefix: string, width = 3) {
     this.#targets = targets;
     this.#random = new Random(seed);
     this.#prefix = prefix;
+    this.#width = width;
   }
 
   start(clients: number): void {
@@ -96,7 +98,8 @@ export class Registers {
   }
 
   async #step(connection: RespConnection, client: string): Promise<void> {
-    const key = `${this.#prefix}${this.#random.below(3)}:${Math.floor(this.#values / MOST_PER_KEY)}`;
+    const generation = Math.floor((3 * this.#values) / (MOST_PER_KEY * this.#width));
+    const key = `${this.#prefix}${this.#random.below(this.#width)}:${generation}`;
     const history = this.#historyOf(key);
     this.#values += 1;
     const value = `${this.#values}`;

@@ -24,6 +24,15 @@ const ENOUGH_WRITES = 20;
 /** Between two commands of one writer, so that the nodes and the machine are not the fault. */
 const PAUSE_MS = 3;
 
+/** How long a key lives that is set to expire. */
+const BRIEF_MS = 400;
+
+/** Keys of a writer that it may delete later. */
+const MOST_REMOVABLE = 200;
+
+/** `simple`: only commands that a proxy of any kind forwards, each with one key. */
+export type Repertoire = 'full' | 'simple';
+
 const INCREMENT = "return redis.call('INCR', KEYS[1])";
 
 export class Writers {
@@ -33,26 +42,29 @@ export class Writers {
   readonly #targets: readonly Target[];
   readonly #seed: number;
   readonly #prefix: string;
+  readonly #repertoire: Repertoire;
   /** Of each writer: how many of its writes were acknowledged. */
   readonly #acknowledged: number[] = [];
   #running = true;
   #work: Promise<unknown> = Promise.resolve();
 
   /** `prefix` begins every key, so that the keys of several rounds do not meet. */
-  constructor(targets: readonly Target[], seed: number, prefix: string) {
+  constructor(targets: readonly Target[], seed: number, prefix: string, repertoire: Repertoire = 'full') {
     this.#targets = targets;
     this.#seed = seed;
     this.#prefix = prefix;
+    this.#repertoire = repertoire;
   }
 
   start(count: number): void {
     this.#work = Promise.all(Array.from({ length: count }, (_, index) => this.#run(index)));
   }
 
-  /** Waits until every writer has had its last answer. */
+  /** Waits until every writer has had its last answer, and what was to expire has. */
   async stop(): Promise<Ledger> {
     this.#running = false;
     await this.#work;
+    await sleep(BRIEF_MS);
     return this.ledger;
   }
 
@@ -81,7 +93,8 @@ export class Writers {
         if (connection === null) await sleep(20);
         continue;
       }
-      await writer.step(connection);
+      if (this.#repertoire === 'full') await writer.step(connection);
+      else await writer.simpleStep(connection);
       await sleep(PAUSE_MS);
     }
     connection?.close();
@@ -98,6 +111,8 @@ class Writer {
   readonly #ledger: Ledger;
   readonly #onDone: OnDone;
   #count = 0;
+  /** Keys that were put and acknowledged. */
+  readonly #removable: string[] = [];
 
   constructor(index: number, random: Random, prefix: string, ledger: Ledger, onDone: OnDone) {
     this.#index = index;
@@ -112,10 +127,14 @@ class Writer {
     this.#count += 1;
     const name = `${this.#prefix}${this.#index}:${this.#count}`;
     const shared = this.#random.below(3);
-    switch (this.#random.below(10)) {
+    switch (this.#random.below(12)) {
       case 0:
       case 1:
         return this.#put(connection, name);
+      case 10:
+        return this.#remove(connection, name);
+      case 11:
+        return this.#brief(connection, name);
       case 2:
         return this.#increment(connection, ['INCR'], `${this.#prefix}counter${shared}`);
       case 3:
@@ -136,9 +155,42 @@ class Writer {
     }
   }
 
+  /** One command with one key. */
+  async simpleStep(connection: RespConnection): Promise<void> {
+    this.#count += 1;
+    const name = `${this.#prefix}${this.#index}:${this.#count}`;
+    const shared = this.#random.below(3);
+    switch (this.#random.below(6)) {
+      case 0:
+        return this.#increment(connection, ['INCR'], `${this.#prefix}counter${shared}`);
+      case 1:
+        return this.#overwrite(connection);
+      case 2:
+        return this.#push(connection, `${this.#prefix}list${shared}`, name);
+      case 3:
+        return this.#remove(connection, name);
+      default:
+        return this.#put(connection, name);
+    }
+  }
+
   async #put(connection: RespConnection, key: string): Promise<void> {
     const expiry = this.#random.below(4) === 0 ? ['EX', '1000'] : [];
-    await this.#write(connection, ['SET', key, key, ...expiry], () => ({ kind: 'put', keys: [key], value: key }));
+    await this.#write(connection, ['SET', key, key, ...expiry], reply => {
+      if (reply === 'OK' && this.#removable.length < MOST_REMOVABLE) this.#removable.push(key);
+      return { kind: 'put', keys: [key], value: key };
+    });
+  }
+
+  /** Puts a key where there is none yet to delete. */
+  async #remove(connection: RespConnection, name: string): Promise<void> {
+    const [key] = this.#removable.splice(this.#random.below(this.#removable.length), 1);
+    if (key === undefined) return this.#put(connection, name);
+    await this.#write(connection, ['DEL', key], () => ({ kind: 'remove', key }));
+  }
+
+  async #brief(connection: RespConnection, key: string): Promise<void> {
+    await this.#write(connection, ['SET', key, key, 'PX', `${BRIEF_MS}`], () => ({ kind: 'brief', key }));
   }
 
   async #increment(connection: RespConnection, command: string[], key: string): Promise<void> {
@@ -203,7 +255,7 @@ class Writer {
     if (!isPlausible(reply, write)) this.#ledger.strange.push(`${write.kind} was answered ${JSON.stringify(reply)}`);
     const outcome = outcomeOf(reply, write);
     this.#ledger.add(write, outcome);
-    if (reply instanceof ErrorReply) this.#ledger.countError(reply.code);
+    if (reply instanceof ErrorReply) this.#ledger.countError(reply.code, `${write.kind}: ${reply.text}`);
     this.#onDone(performance.now() - beganAt, outcome);
   }
 
@@ -222,7 +274,11 @@ function isPlausible(reply: Reply, write: Write): boolean {
       return write.keys.length === 1 ? reply === 'OK' : reply === null || Array.isArray(reply);
     case 'putEach':
     case 'overwrite':
+    case 'brief':
       return reply === 'OK';
+    case 'remove':
+      // Nobody but its writer touches the key, and the writer knows that it is there.
+      return reply === 1;
     case 'increment':
     case 'push':
       return typeof reply === 'number';
