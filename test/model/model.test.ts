@@ -1,6 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Model } from './explore.ts';
-import { expectFound, expectSafe, MINUTES, MODE, type Row, text } from './rows.ts';
+import { exploreAll, type Row } from './rows.ts';
 import { SHARD, type ShardSizes as Sizes } from './shard-sizes.ts';
 
 /**
@@ -129,65 +127,11 @@ const LARGEST: readonly Sizes[] = [
   },
 ];
 
-let model: Model<Sizes>;
-beforeAll(async () => {
-  model = await Model.build(SHARD);
-}, 10 * MINUTES);
-afterAll(() => model.dispose());
-
-describe.skipIf(MODE === 'story')('with every safeguard', { concurrent: true }, () => {
-  const sizes = new Map(
-    [...SAFEGUARDS.filter(row => !row.isLarge).map(row => row.sizes), ...WHOLE].map(each => [text(each), each]),
-  );
-  test.each([...sizes])('nothing is lost: %s', async (_, each) => expectSafe(model, each), 10 * MINUTES);
+exploreAll({
+  files: SHARD,
+  safeguards: SAFEGUARDS,
+  goals: GOALS,
+  whole: WHOLE,
+  large: LARGE,
+  largest: LARGEST,
 });
-
-describe('without', { concurrent: true }, () => {
-  test.each(SAFEGUARDS)(
-    '$name ($what) a write is lost',
-    async row => {
-      const { violation } = await expectFound(model, row);
-      expect(violation).toMatch(/^assertion violated/);
-    },
-    10 * MINUTES,
-  );
-
-  test('every safeguard has its row, every goal too', () => {
-    expect(new Set([...SAFEGUARDS, ...GOALS].map(row => row.name))).toEqual(new Set(model.names));
-  });
-});
-
-describe('the model reaches', { concurrent: true }, () => {
-  test.each(GOALS)(
-    '$name: $what',
-    async row => {
-      const { violation } = await expectFound(model, row);
-      // The goal's own assertion, not one of the invariants: those name no safeguard in spin's words.
-      expect(violation).toContain('without==');
-    },
-    10 * MINUTES,
-  );
-});
-
-// Registered only when asked for: a size that is too large for every run is not one that could not run.
-if (MODE === 'full')
-  describe('in large sizes', () => {
-    test.each(LARGE.map(sizes => [text(sizes), sizes] as const))(
-      'nothing is lost: %s',
-      async (_, sizes) => expectSafe(model, sizes),
-      60 * MINUTES,
-    );
-
-    test.each(LARGEST.map(sizes => [text(sizes), sizes] as const))(
-      'no loss is found: %s',
-      async (_, sizes) => {
-        const bitstate = await Model.build(SHARD, { bitstate: true });
-        try {
-          await expectSafe(bitstate, sizes, { isWhole: false });
-        } finally {
-          bitstate.dispose();
-        }
-      },
-      60 * MINUTES,
-    );
-  });

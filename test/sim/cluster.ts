@@ -1,7 +1,6 @@
 import { proxyUser, REPLICA_PREFIX, replicaUser } from '../../src/topology/credentials.ts';
 import type { Topology } from '../../src/topology/snapshot.ts';
 import { KeyLedger } from './key-ledger.ts';
-import { KeyWriter } from './key-writer.ts';
 import { Ledger } from './ledger.ts';
 import { Network } from './network.ts';
 import { firstTopology, type Plan } from './plan.ts';
@@ -12,7 +11,7 @@ import { Router, type RouterHabits } from './router.ts';
 import { SimStore } from './store.ts';
 import { SimSupervisor, type Spoil } from './supervisor.ts';
 import { Actor, type World } from './world.ts';
-import { Writer } from './writer.ts';
+import { type Watcher, Writer } from './writer.ts';
 
 /**
  * What is taken out of the protocol, to see that the checks notice: nothing of it is ever set in an ordinary run.
@@ -44,7 +43,7 @@ export interface SimProxy {
   readonly shards: ReadonlyMap<string, ProxyShard>;
   /** Sends keys where they are; null: each writer has its shard. */
   readonly router: Router | null;
-  readonly writers: readonly (Writer | KeyWriter)[];
+  readonly writers: readonly Writer[];
   /** What it follows, and keeps on its disk; null: it was told of nothing yet. */
   topology: Topology | null;
 }
@@ -179,7 +178,8 @@ export class SimCluster {
     const writers = [...shards].flatMap(([shard, part]) => {
       return Array.from({ length: this.plan.writersPerShard }, (_, index) => {
         const writer = `${name}${life}.${shard}.w${index + 1}`;
-        return new Writer(this.world, actor, writer, shard, part, this.ledger, this.plan.writerRestMs);
+        const manner = { prefix: `${shard}:k`, keys: 4, reads: 0.06, restMs: this.plan.writerRestMs };
+        return new Writer(this.world, actor, writer, manner, part, this.#watcherOf(shard));
       });
     });
     if (topology !== null) for (const part of shards.values()) part.follow(topology);
@@ -197,10 +197,20 @@ export class SimCluster {
     const router = new Router(this.network, host, actor, shards, this.#omissions.routing);
     const writers = Array.from({ length: this.plan.writersPerShard * 2 }, (_, index) => {
       const writer = `${name}${life}.w${index + 1}`;
-      return new KeyWriter(this.world, actor, writer, router, this.keys, this.plan.writerRestMs);
+      const manner = { prefix: 'key', keys: MOVING_KEYS, reads: 0.15, restMs: this.plan.writerRestMs };
+      return new Writer(this.world, actor, writer, manner, router, this.keys);
     });
     if (topology !== null) router.follow(topology);
     return { name, host, actor, shards, router, writers, topology };
+  }
+
+  #watcherOf(shard: string): Watcher {
+    const { ledger } = this;
+    return {
+      acknowledgedOf: key => ledger.acknowledgedOf(shard, key),
+      onWrite: (key, write, answer) => ledger.onAnswer(shard, key, write, answer),
+      onRead: (key, before, answer) => ledger.onStrictRead(shard, key, before, answer),
+    };
   }
 
   #tellProxies(supervisor: SimSupervisor, topology: Topology): void {
@@ -217,3 +227,6 @@ export class SimCluster {
     }
   }
 }
+
+/** Few enough that all of them are met while they are moved. */
+const MOVING_KEYS = 12;

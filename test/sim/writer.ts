@@ -1,5 +1,3 @@
-import type { Ledger } from './ledger.ts';
-import type { ProxyShard } from './proxy.ts';
 import type { Answer } from './request.ts';
 import type { Actor, World } from './world.ts';
 
@@ -10,31 +8,21 @@ export class Writer {
   readonly #world: World;
   readonly #actor: Actor;
   readonly #name: string;
-  readonly #shard: string;
-  readonly #proxy: ProxyShard;
-  readonly #ledger: Ledger;
-  readonly #restMs: number;
+  readonly #manner: Manner;
+  readonly #proxy: Served;
+  readonly #watcher: Watcher;
   #count = 0;
   #isStopped = false;
   /** How its last command ended; null: it has not. */
   last: Answer['kind'] | null = null;
 
-  constructor(
-    world: World,
-    actor: Actor,
-    name: string,
-    shard: string,
-    proxy: ProxyShard,
-    ledger: Ledger,
-    restMs: number,
-  ) {
+  constructor(world: World, actor: Actor, name: string, manner: Manner, proxy: Served, watcher: Watcher) {
     this.#world = world;
     this.#actor = actor;
     this.#name = name;
-    this.#shard = shard;
+    this.#manner = manner;
     this.#proxy = proxy;
-    this.#ledger = ledger;
-    this.#restMs = restMs;
+    this.#watcher = watcher;
     this.#next();
   }
 
@@ -44,9 +32,10 @@ export class Writer {
 
   #next(): void {
     if (this.#isStopped) return;
-    this.#world.afterFor(this.#actor, this.#world.between(0.1, this.#restMs), () => {
-      const key = `${this.#shard}:k${this.#world.random.below(4)}`;
-      if (this.#world.chance(0.06)) this.#read(key);
+    const { prefix, keys, reads, restMs } = this.#manner;
+    this.#world.afterFor(this.#actor, this.#world.between(0.1, restMs), () => {
+      const key = `${prefix}${this.#world.random.below(keys)}`;
+      if (this.#world.chance(reads)) this.#read(key);
       else this.#write(key);
     });
   }
@@ -57,18 +46,38 @@ export class Writer {
     this.#proxy.submit(['RPUSH', key, write], TIMEOUT_MS, answer => {
       this.last = answer.kind;
       if (answer.kind !== 'acknowledged') this.#world.tell(`${write} of ${key} is ${answer.kind}`);
-      this.#ledger.onAnswer(this.#shard, key, write, answer);
+      this.#watcher.onWrite(key, write, answer);
       this.#next();
     });
   }
 
   #read(key: string): void {
-    const before = this.#ledger.acknowledgedOf(this.#shard, key);
+    const before = this.#watcher.acknowledgedOf(key);
     this.#proxy.submit(['LRANGE', key, '0', '-1'], TIMEOUT_MS, answer => {
-      this.#ledger.onStrictRead(this.#shard, key, before, answer);
+      this.#watcher.onRead(key, before, answer);
       this.#next();
     });
   }
+}
+
+/** What it does: which keys, how often it reads (0 to 1), and how long it rests at most. */
+export interface Manner {
+  readonly prefix: string;
+  readonly keys: number;
+  readonly reads: number;
+  readonly restMs: number;
+}
+
+/** Its proxy, or the one shard of it that it writes to. */
+export interface Served {
+  submit(command: readonly string[], timeoutMs: number, onDone: (answer: Answer) => void): void;
+}
+
+/** Who is told what it was told. */
+export interface Watcher {
+  acknowledgedOf(key: string): readonly string[];
+  onWrite(key: string, write: string, answer: Answer): void;
+  onRead(key: string, before: readonly string[], answer: Answer): void;
 }
 
 const TIMEOUT_MS = 2000;
