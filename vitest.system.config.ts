@@ -11,6 +11,8 @@ export default defineConfig({
     // A poll ends what hangs; nothing here says how quickly things happen.
     expect: { poll: { timeout: 30_000 } },
     teardownTimeout: 30_000,
+    // The message alone must say what was there instead: it is all that the end of a CI's output has.
+    chaiConfig: { truncateThreshold: 250 },
     pool: 'forks',
   },
 });
