@@ -75,7 +75,7 @@ export class Cluster {
     }
     await Promise.all(this.nodes.map(node => this.startNode(node)));
     [this.port, this.#supervisorPort, this.#adminPort] = [await freePort(), await freePort(), await freePort()];
-    const { proxy = {}, ...settings } = /** @type {any} */ (this.#options.settings ?? {});
+    const { proxy = {}, supervisor = {}, ...settings } = /** @type {any} */ (this.#options.settings ?? {});
     const document = {
       cluster,
       secret,
@@ -85,7 +85,7 @@ export class Cluster {
         nodes: this.nodes.slice(i * copies, (i + 1) * copies).map(({ id }) => id),
       })),
       proxy: { listen: [`127.0.0.1:${this.port}`], admin: `127.0.0.1:${this.#adminPort}`, hold: '10s', ...proxy },
-      supervisor: { listen: `127.0.0.1:${this.#supervisorPort}`, store: { file: './store' } },
+      supervisor: { listen: `127.0.0.1:${this.#supervisorPort}`, store: { file: './store' }, ...supervisor },
       ...settings,
     };
     // JSON is YAML.
