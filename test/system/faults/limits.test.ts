@@ -156,9 +156,10 @@ describe('a slow reader', () => {
       'the slow reader is closed',
       async () => (await stand.metric('ringside_clients_closed_total{reason="slow_reader"}')) === slowClosed + 1,
     );
-    const { errors, count } = await steady.stop();
+    // It may have been closed before anybody else came to his turn often.
+    await until('the others are served', () => steady.count > 20);
+    const { errors } = await steady.stop();
     expect(errors).toEqual([]);
-    expect(count).toBeGreaterThan(20);
     expect(stand.peakBytes() - resident).toBeLessThan(80 * MB);
     expect((await redis.getBuffer(keyOf(0)))?.equals(value)).toBe(true);
     await until('nothing is unread any more', async () => (await stand.metric('ringside_unread_bytes')) < MB);

@@ -387,6 +387,11 @@ export class Steady {
     }
   }
 
+  /** How many times a write and a read were answered so far, or failed. */
+  get count(): number {
+    return this.#count;
+  }
+
   /** Ends it; how many times a write and a read were answered, and what was not as it should be. */
   async stop(): Promise<{ count: number; errors: string[] }> {
     this.#running = false;
