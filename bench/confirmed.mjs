@@ -6,12 +6,11 @@
  * their turn in every round, in an order that rotates, so that what else the machine does hits all alike.
  */
 import { fork } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { askNode, numberOf, projectDirectory, Stage, UsageError } from './harness.mjs';
+import { askNode, keep, numberOf, projectDirectory, Stage, UsageError } from './harness.mjs';
 import { caseOf, commandsFor, firstGuess, median, patternOf, roundsOf, runLoad } from './load.mjs';
 import { describeMachine } from './proxy-report.mjs';
 
@@ -200,20 +199,10 @@ async function main() {
     const goals = goalsOf(summaries);
     const markdown = markdownOf(machine, summaries, goals);
     console.log(`\n${markdown}`);
-    if (options.save) save(machine, { machine, goals, cases: summaries }, markdown);
+    if (options.save) keep(machine, '-confirmed', { machine, goals, cases: summaries }, markdown);
   } finally {
     await stage.end();
   }
-}
-
-/** @param {ReturnType<typeof describeMachine>} machine  @param {object} result  @param {string} markdown */
-function save(machine, result, markdown) {
-  const directory = join(projectDirectory, 'bench', 'results');
-  mkdirSync(directory, { recursive: true });
-  const base = join(directory, `${machine.date.slice(0, 10)}-${machine.commit}-confirmed`);
-  writeFileSync(`${base}.json`, `${JSON.stringify(result, null, 1)}\n`);
-  writeFileSync(`${base}.md`, markdown);
-  console.log(`kept in ${base}.json and .md`);
 }
 
 main().catch(error => {

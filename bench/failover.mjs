@@ -5,15 +5,14 @@
  * The page that is kept says for each fault the median and the worst, the errors that clients saw, and how many
  * acknowledged writes were lost, which must be none.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { faultCases } from './failover-cases.mjs';
 import { Cluster } from './failover-cluster.mjs';
 import { addCounts } from './failover-probe.mjs';
 import { defaultDist, healed, rebuild } from './failover-rebuild.mjs';
 import { markdownOf, summarise } from './failover-report.mjs';
-import { numberOf, projectDirectory, UsageError } from './harness.mjs';
+import { keep, numberOf, projectDirectory, UsageError } from './harness.mjs';
 import { patternOf } from './load.mjs';
 import { describeMachine } from './proxy-report.mjs';
 
@@ -80,12 +79,7 @@ async function main(argv) {
   const markdown = markdownOf(result);
   console.log(`\n${markdown}`);
   if (options['no-save']) return;
-  const directory = join(projectDirectory, 'bench', 'results');
-  mkdirSync(directory, { recursive: true });
-  const base = join(directory, `${machine.date.slice(0, 10)}-${machine.commit}-failover`);
-  writeFileSync(`${base}.json`, `${JSON.stringify(result, null, 1)}\n`);
-  writeFileSync(`${base}.md`, markdown);
-  console.log(`kept in ${base}.json and .md`);
+  keep(machine, '-failover', result, markdown);
 }
 
 main(process.argv.slice(2)).catch(error => {

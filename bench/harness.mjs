@@ -373,3 +373,19 @@ function kilobytesIn(file, field) {
     return 0;
   }
 }
+
+/**
+ * Keeps figures under bench/results, as `<day>-<commit><suffix>`.
+ * @param {{ date: string, commit: string }} machine
+ * @param {string} suffix
+ * @param {unknown} result
+ * @param {string} markdown
+ */
+export function keep({ date, commit }, suffix, result, markdown) {
+  const directory = join(projectDirectory, 'bench', 'results');
+  mkdirSync(directory, { recursive: true });
+  const base = join(directory, `${date.slice(0, 10)}-${commit}${suffix}`);
+  writeFileSync(`${base}.json`, `${JSON.stringify(result, null, 1)}\n`);
+  writeFileSync(`${base}.md`, markdown);
+  console.log(`\nkept in ${base}.json and .md`);
+}

@@ -4,11 +4,10 @@
  * One run starts everything it measures. For every case each target gets fresh processes, is warmed up, and then takes
  * its turn in every round; the turn order rotates, so that what else the machine does hits all alike.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { numberOf, projectDirectory, Stage, UsageError } from './harness.mjs';
+import { keep, numberOf, projectDirectory, Stage, UsageError } from './harness.mjs';
 import {
   caseOf,
   commandsFor,
@@ -208,15 +207,10 @@ async function measureAll(cases, options) {
 }
 
 /** @param {ReturnType<typeof describeMachine>} machine  @param {Options} options  @param {object} result  @param {string} markdown */
-function keep(machine, options, result, markdown) {
+function keepIfWhole(machine, options, result, markdown) {
   const part = options.quick || options.only !== '' || options['without-ringside'];
   if (options['no-save'] || (part && !options.save)) return;
-  const directory = join(projectDirectory, 'bench', 'results');
-  mkdirSync(directory, { recursive: true });
-  const base = join(directory, `${machine.date.slice(0, 10)}-${machine.commit}${part ? '-part' : ''}`);
-  writeFileSync(`${base}.json`, `${JSON.stringify(result, null, 1)}\n`);
-  writeFileSync(`${base}.md`, markdown);
-  console.log(`\nkept in ${base}.json and .md`);
+  keep(machine, part ? '-part' : '', result, markdown);
 }
 
 /** About how long a case takes; a round that must fill every pipeline twice may need longer than was asked. @param {Case} of  @param {Options} options */
@@ -249,7 +243,7 @@ async function main(argv) {
   const goals = judgeGoals(summaries);
   const markdown = markdownOf(machine, run, summaries, goals);
   console.log(`\n${markdown}`);
-  keep(machine, options, { machine, run, goals, cases: summaries }, markdown);
+  keepIfWhole(machine, options, { machine, run, goals, cases: summaries }, markdown);
 }
 
 main(process.argv.slice(2)).catch(error => {

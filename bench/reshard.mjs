@@ -3,12 +3,11 @@
  * every answer that a client gets is checked, and every key when all is over. And how evenly the ring spreads keys.
  */
 import { fork } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Cluster, eventually, sleep } from './failover-cluster.mjs';
-import { projectDirectory, UsageError } from './harness.mjs';
+import { keep, projectDirectory, UsageError } from './harness.mjs';
 import { describeMachine } from './proxy-report.mjs';
 import { markdownOf } from './reshard-report.mjs';
 import { differing, ringsOf, spread } from './reshard-rings.mjs';
@@ -221,12 +220,7 @@ async function main(argv) {
   const markdown = markdownOf(result);
   console.log(`\n${markdown}`);
   if (options['no-save']) return;
-  const directory = join(projectDirectory, 'bench', 'results');
-  mkdirSync(directory, { recursive: true });
-  const base = join(directory, `${machine.date.slice(0, 10)}-${machine.commit}-reshard`);
-  writeFileSync(`${base}.json`, `${JSON.stringify(result, null, 1)}\n`);
-  writeFileSync(`${base}.md`, markdown);
-  console.log(`kept in ${base}.json and .md`);
+  keep(machine, '-reshard', result, markdown);
 }
 
 main(process.argv.slice(2)).catch(error => {

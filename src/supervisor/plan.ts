@@ -1,6 +1,7 @@
 import { createRing, type Ring, type RingConfig } from '../ring/ring.ts';
 import { cutPortions, type Portion } from '../topology/move.ts';
 import type { Topology } from '../topology/snapshot.ts';
+import { ASSUMED_BYTES_PER_MS } from './core/large-keys.ts';
 import type { MoveSettings } from './core/setup.ts';
 import { basisOf, type Draft, type NewShard } from './plan-draft.ts';
 
@@ -112,8 +113,6 @@ export interface PlanSight {
 
 /** What a key costs in the set of pulled keys besides its name. */
 const MEMBER_BYTES = 90;
-/** What a megabyte or more takes to be read, sent and put in place, in bytes a millisecond (measured: 100 MB/s and more). */
-const BYTES_PER_MS = 100_000;
 /** What a portion takes however few keys it has: it is looked through, announced, walked twice and closed. */
 const PORTION_MS = 500;
 /** What a sample must differ by from what the ring says, in deviations, before it is believed instead. */
@@ -306,7 +305,7 @@ function largeKeysOf(
       if (bytes <= bigKeyBytes) continue;
       const owner = draft.next.shards[after.ownerOf(Buffer.from(key, 'latin1'), 0, key.length)]?.name;
       if (owner === shard) continue;
-      const stallMs = Math.ceil(bytes / BYTES_PER_MS);
+      const stallMs = Math.ceil(bytes / ASSUMED_BYTES_PER_MS);
       const needsLeave = stallMs > mostStallMs;
       found.set(`${shard} ${database} ${key}`, { shard, database, key: printable(key), bytes, stallMs, needsLeave });
     }

@@ -17,7 +17,8 @@ export interface FoundKey {
 
 /** What no Redis takes as one value. */
 export const MOST_BYTES = 512 * 1024 * 1024;
-const ASSUMED_BYTES_PER_MS = 100_000;
+/** What a value of a megabyte or more takes to be read, sent and put in place (measured: 100 MB/s and more). */
+export const ASSUMED_BYTES_PER_MS = 100_000;
 /** However it was measured, it is not believed to be slower or faster than this. */
 const LEAST_BYTES_PER_MS = 10_000;
 const MOST_BYTES_PER_MS = 400_000;
