@@ -1,7 +1,14 @@
 import { afterEach, expect, test } from 'vitest';
-import { proxyUser } from '../../../src/topology/credentials.ts';
-import type { TopologyShard } from '../../../src/topology/snapshot.ts';
-import { password, quiet, RealLeader, type RealNode, realNodes, TEST_SETTINGS } from './real-stand.ts';
+import {
+  asProxy,
+  onlyShard,
+  password,
+  quiet,
+  RealLeader,
+  type RealNode,
+  realNodes,
+  TEST_SETTINGS,
+} from './real-stand.ts';
 
 /**
  * Nodes are drained, on real redis-servers: what Redis makes of it that the stories only believe.
@@ -23,37 +30,17 @@ async function stand(members: number, spares: number): Promise<{ nodes: RealNode
   return { nodes, leader };
 }
 
-function shardOf(leader: RealLeader): TopologyShard {
-  const [only] = leader.topology.shards;
-  if (only === undefined) throw new Error('no shard');
-  return only;
-}
-
 function isWhole(leader: RealLeader): boolean {
-  const { inSync, nodes, copies, joining } = shardOf(leader);
+  const { inSync, nodes, copies, joining } = onlyShard(leader);
   return inSync.length === nodes.length - 1 && copies === undefined && joining === null;
 }
 
 const step = (leader: RealLeader, id: string) =>
   leader.engine.status(performance.now()).nodes.find(node => node.id === id)?.drain?.step ?? null;
 
-/** What a client asks, on the node that the topology calls the primary, as a proxy of its epoch. */
-async function onPrimary<T>(leader: RealLeader, use: (redis: ReturnType<typeof quiet>) => Promise<T>): Promise<T> {
-  const { epoch, primary } = shardOf(leader);
-  const node = leader.topology.nodes.find(one => one.id === primary);
-  const user = proxyUser(epoch);
-  const redis = quiet(node?.port ?? 0, user, password(user, node?.runId ?? ''));
-  try {
-    await redis.connect();
-    return await use(redis);
-  } finally {
-    redis.disconnect();
-  }
-}
-
 test('each node of a shard is drained in turn: all data goes on, and what is free is stopped and started empty', async () => {
   const { nodes, leader } = await stand(3, 1);
-  await onPrimary(leader, redis =>
+  await asProxy(leader, redis =>
     redis.eval("for i = 1, 20000 do redis.call('SET', 'key:' .. i, string.rep('x', 100)) end", 0),
   );
   for (const id of ['n3', 'n1', 'n2']) {
@@ -62,21 +49,21 @@ test('each node of a shard is drained in turn: all data goes on, and what is fre
     );
     await leader.until(`${id} is free`, () => {
       // The extra copy comes first: never is there one fewer.
-      expect(shardOf(leader).inSync.length, leader.story()).toBeGreaterThanOrEqual(2);
+      expect(onlyShard(leader).inSync.length, leader.story()).toBeGreaterThanOrEqual(2);
       return step(leader, id) === 'free' && isWhole(leader);
     });
-    const { primary, inSync, nodes: members } = shardOf(leader);
+    const { primary, inSync, nodes: members } = onlyShard(leader);
     expect([primary, ...inSync].sort()).toEqual([...members].sort());
     expect(members).not.toContain(id);
     const [node] = nodes.filter(one => one.id === id);
     await node?.restartEmpty();
-    const count = await onPrimary(leader, async redis => [await redis.wait(2, 2000), await redis.dbsize()]);
+    const count = await asProxy(leader, async redis => [await redis.wait(2, 2000), await redis.dbsize()]);
     expect(count).toEqual([2, 20_000]);
     expect(leader.engine.order({ kind: 'undrain', node: id }, performance.now()).accepted).toBe(true);
     await leader.until(`${id} is kept`, () => step(leader, id) === null);
   }
   // Whoever was drained first took the place of the next.
-  expect([...shardOf(leader).nodes].sort()).toEqual(['n1', 'n3', 'n4']);
+  expect([...onlyShard(leader).nodes].sort()).toEqual(['n1', 'n3', 'n4']);
 });
 
 test('a free node that still runs is followed by nobody, follows nobody, and lets no proxy in', async () => {
@@ -93,7 +80,7 @@ test('a free node that still runs is followed by nobody, follows nobody, and let
   const users = (await admin.call('ACL', 'USERS')) as string[];
   expect(users.filter(user => /^ringside-(proxy|replica)-/.test(user))).toEqual([]);
   // Two nodes are left, and one of them may be lost.
-  await nodes.find(({ id }) => id === shardOf(leader).primary)?.kill();
-  await leader.until('failed over', () => shardOf(leader).inSync.length === 0);
-  expect(shardOf(leader).nodes).not.toContain('n1');
+  await nodes.find(({ id }) => id === onlyShard(leader).primary)?.kill();
+  await leader.until('failed over', () => onlyShard(leader).inSync.length === 0);
+  expect(onlyShard(leader).nodes).not.toContain('n1');
 });

@@ -16,11 +16,12 @@ import { parseNodeReport, reportCommand } from '../../../src/supervisor/core/nod
 import {
   ADMIN_USER,
   passwordHash,
+  proxyUser,
   pulledSetName,
   supervisorUser,
   userPassword,
 } from '../../../src/topology/credentials.ts';
-import type { Topology } from '../../../src/topology/snapshot.ts';
+import type { Topology, TopologyShard } from '../../../src/topology/snapshot.ts';
 import { HANG_MS } from '../../support/patience.ts';
 import { freePorts } from '../../support/ports.ts';
 
@@ -348,4 +349,25 @@ export async function realNodes(members: number, spares = 0): Promise<{ nodes: R
       move: null,
     },
   };
+}
+
+/** Of a topology that has one shard. */
+export function onlyShard(leader: RealLeader): TopologyShard {
+  const [only] = leader.topology.shards;
+  if (only === undefined) throw new Error('no shard');
+  return only;
+}
+
+/** What a client asks, on the recorded primary, as a proxy would: with the user of the epoch. */
+export async function asProxy<T>(leader: RealLeader, use: (redis: Redis) => Promise<T>): Promise<T> {
+  const { epoch, primary } = onlyShard(leader);
+  const node = leader.topology.nodes.find(one => one.id === primary);
+  const user = proxyUser(epoch);
+  const redis = quiet(node?.port ?? 0, user, password(user, node?.runId ?? ''));
+  try {
+    await redis.connect();
+    return await use(redis);
+  } finally {
+    redis.disconnect();
+  }
 }

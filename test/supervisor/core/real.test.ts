@@ -1,6 +1,5 @@
 import { afterEach, expect, test } from 'vitest';
-import { proxyUser } from '../../../src/topology/credentials.ts';
-import { password, quiet, RealLeader, type RealNode, realNodes } from './real-stand.ts';
+import { asProxy, onlyShard, password, quiet, RealLeader, type RealNode, realNodes } from './real-stand.ts';
 
 /**
  * What the engine decides, on real redis-servers: each of its procedures at least once.
@@ -19,11 +18,6 @@ async function stand(members: number, spares = 0): Promise<{ nodes: RealNode[]; 
   return { nodes, leader };
 }
 
-const shard = (leader: RealLeader) => {
-  const [only] = leader.topology.shards;
-  if (only === undefined) throw new Error('no shard');
-  return only;
-};
 const nodeById = (nodes: readonly RealNode[], id: string): RealNode => {
   const found = nodes.find(node => node.id === id);
   if (found === undefined) throw new Error(`no node ${id}`);
@@ -31,33 +25,19 @@ const nodeById = (nodes: readonly RealNode[], id: string): RealNode => {
 };
 const isHealthy = (leader: RealLeader) => () => leader.engine.status(performance.now()).shards[0]?.state === 'healthy';
 
-/** As a proxy would: with the user of the epoch, on the recorded incarnation. */
-async function asProxy<T>(leader: RealLeader, use: (redis: ReturnType<typeof quiet>) => Promise<T>): Promise<T> {
-  const { epoch, primary } = shard(leader);
-  const node = leader.topology.nodes.find(one => one.id === primary);
-  const user = proxyUser(epoch);
-  const redis = quiet(node?.port ?? 0, user, password(user, node?.runId ?? ''));
-  try {
-    await redis.connect();
-    return await use(redis);
-  } finally {
-    redis.disconnect();
-  }
-}
-
 test('forms empty nodes, survives its primary, and takes the old one back', async () => {
   const { nodes, leader } = await stand(3);
   await leader.until('formed', isHealthy(leader));
-  expect(shard(leader).inSync).toHaveLength(2);
+  expect(onlyShard(leader).inSync).toHaveLength(2);
   expect(await asProxy(leader, async redis => [await redis.set('a', '1'), await redis.wait(2, 1000)])).toEqual([
     'OK',
     2,
   ]);
-  const { epoch, primary } = shard(leader);
+  const { epoch, primary } = onlyShard(leader);
   await nodeById(nodes, primary).kill();
-  await leader.until('failed over', () => shard(leader).primary !== primary);
-  expect(shard(leader)).toMatchObject({ epoch: epoch + 1, joining: null });
-  expect(shard(leader).inSync).toHaveLength(1);
+  await leader.until('failed over', () => onlyShard(leader).primary !== primary);
+  expect(onlyShard(leader)).toMatchObject({ epoch: epoch + 1, joining: null });
+  expect(onlyShard(leader).inSync).toHaveLength(1);
   expect(await asProxy(leader, redis => redis.get('a'))).toBe('1');
   await nodeById(nodes, primary).start();
   await leader.until('whole again', isHealthy(leader));
@@ -79,7 +59,7 @@ test('a killed replica is dropped without waiting until it is surely dead, and c
   const { nodes, leader } = await stand(3);
   await leader.until('formed', isHealthy(leader));
   await nodeById(nodes, 'n3').kill();
-  await leader.until('shrunk', () => !shard(leader).inSync.includes('n3'));
+  await leader.until('shrunk', () => !onlyShard(leader).inSync.includes('n3'));
   await nodeById(nodes, 'n3').start();
   await leader.until('whole again', isHealthy(leader));
 });
@@ -88,9 +68,9 @@ test('a frozen primary is replaced, and returns as a copy by a partial resync', 
   const { nodes, leader } = await stand(3);
   await leader.until('formed', isHealthy(leader));
   await fill(leader, 1000);
-  const { primary } = shard(leader);
+  const { primary } = onlyShard(leader);
   nodeById(nodes, primary).signal('SIGSTOP');
-  await leader.until('failed over', () => shard(leader).primary !== primary);
+  await leader.until('failed over', () => onlyShard(leader).primary !== primary);
   nodeById(nodes, primary).signal('SIGCONT');
   await leader.until('whole again', isHealthy(leader));
   expect(leader.notes.some(line => line.includes(`${primary} goes on from what it has`))).toBe(true);
@@ -102,12 +82,12 @@ test('a switch-over leads to the node that was named and back, and keeps all cop
   await leader.until('formed', isHealthy(leader));
   await fill(leader, 1000);
   for (const to of ['n3', 'n1']) {
-    const { epoch } = shard(leader);
+    const { epoch } = onlyShard(leader);
     const answer = leader.engine.order({ kind: 'switchover', shard: 's1', to }, performance.now());
     expect(answer).toMatchObject({ accepted: true });
-    await leader.until(`switched over to ${to}`, () => shard(leader).primary === to && !shard(leader).paused);
-    expect(shard(leader).epoch).toBe(epoch + 2);
-    expect(shard(leader).inSync).toHaveLength(2);
+    await leader.until(`switched over to ${to}`, () => onlyShard(leader).primary === to && !onlyShard(leader).paused);
+    expect(onlyShard(leader).epoch).toBe(epoch + 2);
+    expect(onlyShard(leader).inSync).toHaveLength(2);
     expect(await asProxy(leader, async redis => [await redis.set('a', to), await redis.wait(2, 1000)])).toEqual([
       'OK',
       2,
@@ -120,8 +100,8 @@ test('a lost copy is made anew on a spare in another zone', async () => {
   await leader.until('formed', isHealthy(leader));
   await fill(leader, 1000);
   await nodeById(nodes, 'n2').kill();
-  await leader.until('rebuilt on n4', () => shard(leader).inSync.includes('n4'));
-  expect(shard(leader).nodes).toEqual(['n1', 'n4', 'n3']);
+  await leader.until('rebuilt on n4', () => onlyShard(leader).inSync.includes('n4'));
+  expect(onlyShard(leader).nodes).toEqual(['n1', 'n4', 'n3']);
   expect(leader.engine.status(performance.now()).shards[0]?.state).toBe('healthy');
 });
 
@@ -138,7 +118,7 @@ test('a running Redis with data and a replica is taken into use without a restar
   const leader = new RealLeader(topology, 1);
   toEnd.push({ end: () => leader.stop() });
   await leader.until('formed', isHealthy(leader));
-  expect(shard(leader).primary).toBe('n2');
+  expect(onlyShard(leader).primary).toBe('n2');
   expect(await asProxy(leader, redis => redis.get('kept'))).toBe('value');
   first.disconnect();
   second.disconnect();
@@ -201,11 +181,11 @@ test('after a restart of all nodes the copy with the newest mark wins; with noth
 test('a primary whose script cannot be ended is replaced, then shut down', async () => {
   const { nodes, leader } = await stand(3);
   await leader.until('formed', isHealthy(leader));
-  const { primary } = shard(leader);
+  const { primary } = onlyShard(leader);
   const stuck = asProxy(leader, redis => redis.eval("redis.call('SET', 'a', '1') while true do end", 0)).catch(
     () => 'cut off',
   );
-  await leader.until('failed over', () => shard(leader).primary !== primary);
+  await leader.until('failed over', () => onlyShard(leader).primary !== primary);
   expect(await stuck).toBe('cut off');
   await leader.until('shut down', () => nodeById(nodes, primary).hasEnded);
   await nodeById(nodes, primary).start();
