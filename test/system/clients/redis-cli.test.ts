@@ -119,7 +119,8 @@ describe('redis-cli at a terminal', () => {
   it('listens to a channel', async () => {
     const watching = run(
       '/usr/bin/script',
-      ['-qec', `timeout 60 redis-cli -p ${target.port} subscribe news`, '/dev/null'],
+      // `exec`: Ctrl-C must find redis-cli in the terminal's foreground group, whatever shell `script` starts.
+      ['-qec', `exec redis-cli -p ${target.port} subscribe news`, '/dev/null'],
       {
         // Ctrl-C, once the message is there.
         typed: { pieces: ['\x03'], ready: since => since.includes('hello') },
