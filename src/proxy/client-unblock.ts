@@ -1,6 +1,7 @@
 import type { Arguments } from '../resp/arguments.ts';
 import { encodeCommand } from '../resp/encoder.ts';
 import { SHARED } from '../resp/protocol.ts';
+import type { Connection, ConnectionOwner } from '../upstream/connection.ts';
 import type { Lane } from '../upstream/lane.ts';
 import { acquireRequest, type ReplyReceiver, type Request, releaseRequest } from '../upstream/request.ts';
 import { integerArgument, wordArgument } from './argument-values.ts';
@@ -10,6 +11,7 @@ import { Verdict } from './forward.ts';
 import { Gather } from './gather.ts';
 import { answer, answerError, answerSubcommandError, NOT_AN_INTEGER } from './local-answer.ts';
 import type { Proxy } from './proxy.ts';
+import type { Shard } from './shard.ts';
 import { waitingLanes } from './wait.ts';
 
 /**
@@ -71,7 +73,7 @@ export function sendUnblock(
   receiver: ReplyReceiver,
   tag: number,
 ): void {
-  const bytes = encodeCommand(['CLIENT', 'UNBLOCK', blocked.lane.clientId, mode]);
+  const bytes = wordFor(blocked.lane, mode);
   const request = acquireRequest(receiver, null, true, proxy.nowMs);
   request.tag = tag;
   request.confirm = UNCONFIRMED;
@@ -81,6 +83,81 @@ export function sendUnblock(
   main?.send(request, bytes, 0, bytes.length);
   main?.flush();
 }
+
+function wordFor({ clientId }: Lane, mode: string): Buffer {
+  return encodeCommand(['CLIENT', 'UNBLOCK', clientId, mode]);
+}
+
+/**
+ * Has a node let a client's wait go, whose connection is about to be left. The word travels on another connection than
+ * the command that waits, and where that was sent just now it may be there first, when it finds nobody. So it is said
+ * again, at growing intervals, until the wait is answered or its connection is lost: over connections of its own, logged
+ * in as the waiting one is, since shared lanes send nothing more, or as another epoch's user, or to another node.
+ */
+export class LettingGo implements ReplyReceiver, ConnectionOwner {
+  readonly #shard: Shard;
+  readonly #lane: Lane;
+  #connection: Connection | null = null;
+  #pauseMs = FIRST_PAUSE_MS;
+  #timer: NodeJS.Timeout | null = null;
+  #over = false;
+
+  /** Says it for the first time, where it goes out at once; `lane` is lent to the client. */
+  constructor(proxy: Proxy, shard: Shard, lane: Lane) {
+    this.#shard = shard;
+    this.#lane = lane;
+    const blocked = { lane, shard: shard.index };
+    if (isReached(proxy, blocked) && shard.lane(0, 2).quick) sendUnblock(proxy, blocked, 'timeout', this, 0);
+    else this.#sayLater();
+  }
+
+  /** The lane is of no concern any more. */
+  end(): void {
+    this.#over = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#connection?.end('the wait is over');
+  }
+
+  onReply(request: Request, _bytes: Buffer, _from: number, _to: number, last: boolean): void {
+    if (!last) return;
+    releaseRequest(request);
+    this.#sayLater();
+  }
+
+  onSkipped(): void {}
+
+  onFailure(request: Request): void {
+    releaseRequest(request);
+    this.#sayLater();
+  }
+
+  onReady(connection: Connection): void {
+    // The login has made sure of the incarnation: the number means the same connection there.
+    if (this.#lane.owed) connection.write(wordFor(this.#lane, 'timeout'));
+    else connection.end('the wait is over');
+  }
+
+  onBytes(): void {
+    this.#connection?.end('the word is said');
+  }
+
+  onEnded(): void {
+    this.#connection = null;
+    this.#sayLater();
+  }
+
+  #sayLater(): void {
+    if (this.#over) return;
+    this.#timer = setTimeout(() => {
+      if (this.#lane.owed) this.#connection = this.#shard.openBeside(this.#lane, this);
+    }, this.#pauseMs);
+    this.#pauseMs = Math.min(2 * this.#pauseMs, LONGEST_PAUSE_MS);
+  }
+}
+
+/** The fence leaves those who know of another epoch some 200 ms to leave. */
+const FIRST_PAUSE_MS = 10;
+const LONGEST_PAUSE_MS = 1000;
 
 /** One client waits at several nodes only in WAIT: it was let go if any of them had it. */
 function mergeUnblocked(gather: Gather): void {

@@ -6,7 +6,7 @@ import { MINUS, SHARED } from '../resp/protocol.ts';
 import type { Lane } from '../upstream/lane.ts';
 import { acquireRequest, Failure, type ReplyReceiver, type Request, releaseRequest } from '../upstream/request.ts';
 import type { Borrowed, Client, Watch } from './client.ts';
-import { IGNORED, sendUnblock } from './client-unblock.ts';
+import { LettingGo } from './client-unblock.ts';
 import { bind, refusalOfWrite, termsOf, UNCONFIRMED } from './commitment.ts';
 import { CROSSSLOT, failureReply, overloaded } from './failures.ts';
 import { anyShard, copyKeys, KEYS_APART, ownerOfKeys, refuse, Verdict } from './forward.ts';
@@ -59,8 +59,8 @@ class BlockedCommand implements ReplyReceiver {
   readonly #slot: Request;
   readonly #begunMs: number;
   #sentMs = 0;
-  /** The node was asked to let it go, because the connection is about to be left. */
-  #leaving = false;
+  /** The node is asked to let it go, because the connection is about to be left; null: it is not. */
+  #leaving: LettingGo | null = null;
   /** What was on its way over a connection that never stood is begun anew; its failure is nobody's concern. */
   #changing = false;
   /** How many times in a row the connection was lost soon after sending. */
@@ -95,23 +95,25 @@ class BlockedCommand implements ReplyReceiver {
   /** The client has left: closing the connection makes the node forget the wait. */
   cancel(): void {
     if (this.#keysWait !== null) this.#proxy.gate.drop(this.#keysWait);
+    this.#leaving?.end();
     this.#shard.giveBack(this.lane, false);
   }
 
   /** The connection is about to be left: the node is asked to let the wait go, so that it can be begun on another. */
   leave(): void {
-    if (this.#leaving || this.#slot.started || this.#keysWait !== null) return;
+    if (this.#leaving !== null || this.#slot.started || this.#keysWait !== null) return;
     // Nothing was sent yet.
-    if (this.lane.clientId === 0) return this.#beginAgain(() => this.#failOverloaded());
-    // Held back until another connection stands, the word could meet somebody else's wait there. Without it the wait is
-    // lost with its connection, and judged as such.
-    if (!this.#shard.lane(0, 2).ready) return;
-    this.#leaving = true;
-    sendUnblock(this.#proxy, { lane: this.lane, shard: this.shard }, 'timeout', IGNORED, 0);
+    if (this.lane.inFlight === 0) return this.#beginAgain(() => this.#failOverloaded());
+    // What was answered and waits for the copies, or is lost with its connection, has its outcome on the way.
+    if (!this.lane.owed) return;
+    this.#leaving = new LettingGo(this.#proxy, this.#shard, this.lane);
+    // However long it may wait, it is answered soon now, or its connection is dead.
+    this.lane.patienceMs = this.#proxy.config.proxy.timeoutMs;
+    this.lane.activeMs = performance.now();
   }
 
   onReply(request: Request, bytes: Buffer, from: number, to: number, last: boolean): void {
-    const isLetGo = isDemotion(bytes, from, to) || (this.#leaving && isNil(bytes, from, to));
+    const isLetGo = isDemotion(bytes, from, to) || (this.#leaving !== null && isNil(bytes, from, to));
     if (last && !this.#slot.started && isLetGo) {
       // The node has served nobody who waited: nothing is lost by waiting elsewhere.
       releaseRequest(request);
@@ -164,7 +166,8 @@ class BlockedCommand implements ReplyReceiver {
 
   /** On another connection, to whoever owns its keys then; `otherwise`: no more connections may be lent. */
   #beginAgain(otherwise: () => void): void {
-    this.#leaving = false;
+    this.#leaving?.end();
+    this.#leaving = null;
     this.#changing = true;
     this.#shard.giveBack(this.lane, false);
     this.#changing = false;
@@ -213,6 +216,7 @@ class BlockedCommand implements ReplyReceiver {
   }
 
   #end(clean: boolean): void {
+    this.#leaving?.end();
     this.#client.borrowed = null;
     this.lane.patienceMs = this.#proxy.config.proxy.timeoutMs;
     this.#shard.giveBack(this.lane, clean);

@@ -138,6 +138,11 @@ export class Shard {
       if (lane.database !== database || lane.protocol !== protocol) continue;
       this.#idle.splice(i, 1);
       if (lane.closed || !lane.ready) continue;
+      // Who begins anew because the epoch ends must not meet its connections once more.
+      if (lane.epoch !== this.#state.epoch) {
+        lane.close(Failure.Closing, 'another epoch has begun');
+        continue;
+      }
       this.#lent.add(lane);
       this.cells.exclusive = this.#lent.size;
       return lane;
@@ -180,6 +185,14 @@ export class Shard {
   /** A connection that is neither lane nor lent: for subscriptions. */
   openConnection(owner: ConnectionOwner): Connection {
     return new Connection(this.#target(0, 2), this.#settings.secure, this.#settings.connectMs, owner);
+  }
+
+  /** A connection to the node to which a lane that is connected leads, logged in as the lane is. */
+  openBeside(lane: Lane, owner: ConnectionOwner): Connection | null {
+    const { secure, connectMs } = this.#settings;
+    return lane.login === null
+      ? null
+      : new Connection({ ...lane.login, database: 0, protocol: 2 }, secure, connectMs, owner);
   }
 
   /**
@@ -327,7 +340,8 @@ export class Shard {
     for (const lane of [...this.#lent]) {
       if (lane.pending === 0) lane.close(Failure.Closing, reason);
       else if (isRenewed && lane.runId === '') lane.retarget(this.#target(lane.database, lane.protocol), reason);
-      else lane.bar(reason, !isRenewed);
+      else if (isRenewed) lane.finish(this.#target(lane.database, lane.protocol), reason);
+      else lane.bar(reason, true);
     }
   }
 

@@ -35,6 +35,8 @@ export class Lane implements Flushable, ConnectionOwner, QueuedLane {
   #barred = '';
   /** Barred, it stays connected until its kept answers are confirmed. */
   #untilConfirmed = false;
+  /** Barred, it still logs in to be told what became of that which was lost; see `finish`. */
+  #asksWhenLost = false;
   #retry: NodeJS.Timeout | null = null;
   #closed = false;
   /** Its shard is no longer part of the cluster. */
@@ -61,6 +63,11 @@ export class Lane implements Flushable, ConnectionOwner, QueuedLane {
   /** Whether commands go out at once. */
   get ready(): boolean {
     return this.#connection?.ready === true && this.#barred === '' && !this.#queue.spent;
+  }
+
+  /** Whether a command goes out at once even so: no other connection waits to take over from the one in use. */
+  get quick(): boolean {
+    return this.ready && this.#next?.ready !== true;
   }
 
   /** Commands that nobody was told the outcome of, sent or not, answered or not. */
@@ -122,6 +129,11 @@ export class Lane implements Flushable, ConnectionOwner, QueuedLane {
   /** The shard's epoch as whose user it is logged in; 0 while there is no connection. */
   get epoch(): number {
     return this.#connection?.target.epoch ?? 0;
+  }
+
+  /** What its connection has logged in to; null while there is none that stands. */
+  get login(): Target | null {
+    return this.#connection?.ready === true ? this.#connection.target : null;
   }
 
   get database(): number {
@@ -199,11 +211,23 @@ export class Lane implements Flushable, ConnectionOwner, QueuedLane {
     this.flush();
     this.#barred = reason;
     this.#untilConfirmed = untilConfirmed;
+    this.#asksWhenLost = false;
     this.#cancelRetry();
     this.#dropNext(reason);
     if (this.#connection === null) this.problem = reason;
     else if (this.#connection.ready) this.#leaveIfDone();
     else this.#connection.end(reason);
+  }
+
+  /**
+   * A lent lane ends, since another epoch begins on the same incarnation: sends what was accepted so far, and leaves its
+   * connection when nothing is unanswered. What is lost before that, to the fence say, is judged by a login as that
+   * epoch's user: no other primary comes that would tell.
+   */
+  finish(target: Target, reason: string): void {
+    this.#target = target;
+    this.bar(reason);
+    this.#asksWhenLost = true;
   }
 
   /**
@@ -342,6 +366,8 @@ export class Lane implements Flushable, ConnectionOwner, QueuedLane {
     if (this.#retired) this.#giveUpLost(reason);
     this.#closeIfSpent();
     if (this.#barred !== '') this.#settings.guard?.onLeft();
+    // Nothing can be sent here any more, barred or not.
+    if (this.#asksWhenLost && this.#queue.spent) this.#barred = '';
     if (this.#closed) return;
     const follower = this.#connection;
     if (follower?.ready === true) return this.onReady(follower);
