@@ -228,6 +228,8 @@ export function sendScript(proxy: Proxy, client: Client, row: CommandRow, args: 
         // It flushes nothing: a node says so, in Redis's words.
         return forward(proxy, client, row, args, anyShard(proxy));
       }
+      // A LOAD or an EVAL whose reply is due would be learned behind it, though it came before.
+      if (client.inFlight > 0) return Verdict.Defer;
       // What is sent from here on comes behind the FLUSH; what another client has on its way may come before it.
       forgetScripts(proxy);
       toEveryShard(proxy, client, bytes, true, gather => onFlushed(proxy, gather));

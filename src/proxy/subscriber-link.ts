@@ -139,7 +139,8 @@ export class SubscriberLink implements FeedOwner, ReplyReceiver {
   }
 
   onFeedConfirmed(feed: SubscriberFeed, topic: string): void {
-    if (topic.slice(1) === this.#word) return this.#sendWord();
+    // Without an overlap there is no word; a client's channel may be one without a name.
+    if (this.#word !== '' && topic === `s${this.#word}`) return this.#sendWord();
     if (!this.#wanted.has(topic)) return void feed.confirmed.delete(topic);
     this.#tellWaiters(topic);
     this.#sendWord();

@@ -58,6 +58,23 @@ test('what SCRIPT FLUSH is followed by in the same pipeline is known again', asy
   }
 });
 
+describe('what SCRIPT FLUSH follows in the same pipeline is unknown', () => {
+  const body = 'return "before flush"';
+
+  test.each<[string, string[][], number]>([
+    ['SCRIPT LOAD', [['SCRIPT', 'LOAD', body]], 1],
+    ['EVAL', [['EVAL', body, '0']], 1],
+    ['EVAL in a block', [['MULTI'], ['EVAL', body, '0'], ['EXEC']], 3],
+  ])('%s', async (_name, commands, replies) => {
+    const flush = [
+      ['SCRIPT', 'FLUSH'],
+      ['SCRIPT', 'EXISTS', shaOf(body)],
+    ];
+    await wire.send(Buffer.concat([...commands, ...flush].map(words => raw(...words))));
+    expect((await take(wire, replies + 2)).slice(-2)).toEqual(['+OK\r\n', '*1\r\n:0\r\n']);
+  });
+});
+
 describe('a script that does not compile', () => {
   const body = 'return (';
 

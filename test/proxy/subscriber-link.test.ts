@@ -59,6 +59,15 @@ async function expectTold(...texts: string[]): Promise<void> {
   expect(told).toEqual(texts);
 }
 
+test.each(['c', 'p', 's'] as const)('a topic without a name is confirmed as any other (%s)', async kind => {
+  let isConfirmed = false;
+  link.want({ kind, name: '' }, () => {
+    isConfirmed = true;
+  });
+  await until('it is confirmed', () => isConfirmed);
+  await handOver();
+});
+
 test('what comes behind the word on the new one waits until the old one has brought what came before', async () => {
   const [old, fresh] = await handOver();
   fresh.say(message('1') + word() + message('2') + message('3'));
