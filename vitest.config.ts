@@ -1,4 +1,22 @@
 import { defineConfig } from 'vitest/config';
+import { longestFirst } from './test/support/longest-first.ts';
+
+/**
+ * About ten seconds and more, the longest first, and by turns what computes all the time (the simulator, the models) and
+ * what waits for most of it.
+ */
+const LONGEST = [
+  'test/sim/moves.test.ts',
+  'test/topology/etcd-store.test.ts',
+  'test/model/model.test.ts',
+  'test/supervisor/core/real.test.ts',
+  'test/supervisor/failover.test.ts',
+  'test/supervisor/supervisor.test.ts',
+  'test/model/move.test.ts',
+  'test/proxy/terms-redis.test.ts',
+  'test/proxy/all-keys.test.ts',
+  'test/sim/sim.test.ts',
+];
 
 export default defineConfig({
   test: {
@@ -12,5 +30,6 @@ export default defineConfig({
     chaiConfig: { truncateThreshold: 250 },
     pool: 'forks',
     maxWorkers: 2,
+    sequence: { sequencer: longestFirst(LONGEST) },
   },
 });

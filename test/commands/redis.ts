@@ -1,7 +1,10 @@
 /** A stock redis-server of the test's own on a free port, with a connection that answers errors as values. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { HANG_MS } from '../support/patience.ts';
 import { freePorts } from '../support/ports.ts';
 import { argumentsOf, type Word } from './arguments-of.ts';
@@ -10,25 +13,29 @@ export type Reply = Buffer | number | null | Error | Reply[];
 
 export class RedisUnderTest {
   readonly #process: ChildProcess;
+  readonly #directory: string;
   readonly #socket: Socket;
   readonly #waiting: ((reply: Reply) => void)[] = [];
   #unread = Buffer.alloc(0);
 
-  private constructor(process: ChildProcess, socket: Socket) {
+  private constructor(process: ChildProcess, directory: string, socket: Socket) {
     this.#process = process;
+    this.#directory = directory;
     this.#socket = socket;
     socket.on('data', bytes => this.#read(bytes));
   }
 
   static async start(): Promise<RedisUnderTest> {
     const port = await freePorts(1);
-    const options = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
+    const directory = mkdtempSync(join(tmpdir(), 'ringside-commands-'));
+    const place = ['--port', String(port), '--bind', '127.0.0.1', '--dir', directory];
+    const options = [...place, '--save', '', '--appendonly', 'no'];
     const server = spawn('redis-server', options, { stdio: 'ignore' });
     for (const endMs = performance.now() + HANG_MS; ; ) {
       const socket = connect(port, '127.0.0.1');
       try {
         await once(socket, 'connect');
-        return new RedisUnderTest(server, socket);
+        return new RedisUnderTest(server, directory, socket);
       } catch (error) {
         if (performance.now() > endMs) throw error;
         await new Promise(resolve => setTimeout(resolve, 20));
@@ -52,6 +59,7 @@ export class RedisUnderTest {
     this.#socket.destroy();
     this.#process.kill();
     await once(this.#process, 'exit');
+    rmSync(this.#directory, { recursive: true, force: true });
   }
 
   #read(bytes: Buffer): void {

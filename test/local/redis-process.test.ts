@@ -5,6 +5,7 @@ import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { redisServerVersion } from '../../src/local/redis-command.ts';
 import { RedisProcess } from '../../src/local/redis-process.ts';
+import { HANG_MS } from '../support/patience.ts';
 import { freePorts } from '../support/ports.ts';
 
 const access = { username: 'default', password: '', keepDefaultUser: true, tls: null };
@@ -48,9 +49,9 @@ async function command(
 }
 
 async function until(what: () => Promise<boolean>): Promise<void> {
-  const endMs = performance.now() + 10_000;
+  const endMs = performance.now() + HANG_MS;
   while (!(await what())) {
-    if (performance.now() > endMs) throw new Error('did not come about within 10 s');
+    if (performance.now() > endMs) throw new Error(`did not come about within ${HANG_MS} ms`);
     await new Promise(resolve => setTimeout(resolve, 10));
   }
 }
@@ -65,7 +66,7 @@ test('a node that was ended in order has its data when it is started again', asy
   await node.ready();
   await command(node, ['SET', 'key', 'value']);
   const pid = node.identity?.pid;
-  expect(await node.stop(10_000)).toBe(true);
+  expect(await node.stop(HANG_MS)).toBe(true);
   await until(async () => node.identity === null);
   node.start();
   await node.ready();
@@ -78,7 +79,7 @@ test('a node that forgets its data starts empty', async () => {
   node.start();
   await node.ready();
   await command(node, ['SET', 'key', 'value']);
-  await node.stop(10_000);
+  await node.stop(HANG_MS);
   await until(async () => node.identity === null);
   node.forgetData();
   node.start();
@@ -124,7 +125,7 @@ test('a paused node is woken to save its data', async () => {
   await node.ready();
   await command(node, ['SET', 'key', 'value']);
   process.kill(node.identity?.pid as number, 'SIGSTOP');
-  expect(await node.stop(10_000)).toBe(true);
+  expect(await node.stop(HANG_MS)).toBe(true);
   expect(existsSync(node.dumpFile)).toBe(true);
 });
 

@@ -17,7 +17,7 @@ const WRITTEN_MS = 10_000;
 
 const mine: string[] = [];
 process.once('exit', () => {
-  for (const file of mine) rmSync(file, { force: true });
+  for (const file of mine) if (isOurs(file)) rmSync(file, { force: true });
 });
 
 /** The first of `count` neighbouring ports on which nobody listens; they are this process's until it ends. */
@@ -25,9 +25,15 @@ export async function freePorts(count: number): Promise<number> {
   for (let tries = 0; tries < 500; tries += 1) {
     const first = FIRST + Math.floor(Math.random() * (LAST - FIRST - count));
     const ports = Array.from({ length: count }, (_, index) => first + index);
-    if (take(ports) && (await Promise.all(ports.map(isFree))).every(Boolean)) return first;
+    if (!take(ports) || !(await Promise.all(ports.map(isFree))).every(Boolean)) continue;
+    // Who found a file that an earlier process had left behind in the same instant may have put theirs in place of ours.
+    if (ports.every(port => isOurs(fileOf(port)))) return first;
   }
   throw new Error(`found no ${count} free ports between ${FIRST} and ${LAST}`);
+}
+
+function fileOf(port: number): string {
+  return path.join(TAKEN, String(port));
 }
 
 /** Takes all of them or none. */
@@ -35,7 +41,7 @@ function take(ports: readonly number[]): boolean {
   mkdirSync(TAKEN, { recursive: true });
   const taken: string[] = [];
   for (const port of ports) {
-    const file = path.join(TAKEN, String(port));
+    const file = fileOf(port);
     if (!takeOne(file)) {
       for (const other of taken) rmSync(other, { force: true });
       return false;
@@ -63,6 +69,14 @@ function write(file: string): boolean {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
     throw error;
+  }
+}
+
+function isOurs(file: string): boolean {
+  try {
+    return readFileSync(file, 'utf8') === String(process.pid);
+  } catch {
+    return false;
   }
 }
 

@@ -32,16 +32,16 @@ function write(name: string, text: string): void {
 const SETTINGS = `cluster: shop
 secret: a secret of the tests, long enough
 nodes:
-  - { id: a1, address: 127.0.0.1:20001, zone: a }
-  - { id: b1, address: 127.0.0.1:20002, zone: b }
-  - { id: c1, address: 127.0.0.1:20003, zone: c }
+  - { id: a1, address: 127.0.0.1:19001, zone: a }
+  - { id: b1, address: 127.0.0.1:19002, zone: b }
+  - { id: c1, address: 127.0.0.1:19003, zone: c }
 shards: { count: 2, copies: 1 }
-supervisor: { listen: "127.0.0.1:20009" }
+supervisor: { listen: "127.0.0.1:19009" }
 `;
 
 /** The settings with the supervisor and the proxy elsewhere. */
 function settingsAt(supervisorPort: number, proxy: string): string {
-  return `${SETTINGS.replace('20009', String(supervisorPort))}proxy: ${proxy}\n`;
+  return `${SETTINGS.replace('19009', String(supervisorPort))}proxy: ${proxy}\n`;
 }
 
 describe('ringside', () => {
@@ -208,7 +208,7 @@ describe('ringside where', () => {
     write('ringside.yaml', SETTINGS);
     const { out } = await ringside('where', 'user:1');
     expect(out).toMatch(
-      /^KEY +HASH +SHARD +NODE +WHY\n"user:1" +0x[0-9a-f]{8} +s[12] +[ab]1 127\.0\.0\.1:2000[12] +the whole key/,
+      /^KEY +HASH +SHARD +NODE +WHY\n"user:1" +0x[0-9a-f]{8} +s[12] +[ab]1 127\.0\.0\.1:1900[12] +the whole key/,
     );
     expect(out).toContain('ring: murmur3, 256 tokens per unit of weight');
   });
@@ -369,7 +369,7 @@ describe('ringside supervisor', () => {
       const table = await ringside(...words);
       expect(table.status, words.join(' ')).toBe(0);
       expect(table.out).toContain(`cluster shop, topology 1, term 1, leader ${url}\n`);
-      expect(table.out).toMatch(/^s1 +1 +a1 +primary +DOWN +127\.0\.0\.1:20001 +\w+$/m);
+      expect(table.out).toMatch(/^s1 +1 +a1 +primary +DOWN +127\.0\.0\.1:19001 +\w+$/m);
     }
     expect((await ringside('where', 'k')).out).toContain(`primaries from supervisor ${url}, topology 1`);
     expect((await ringside('where', 'k', '--config', url)).status).toBe(0);
@@ -475,7 +475,7 @@ describe('ringside supervisor', () => {
     expect(await ringside('status')).toEqual({
       status: 1,
       out: '',
-      err: 'ringside: no supervisor answers (http://127.0.0.1:20009: connection refused): is one running, and is this its address?\n',
+      err: 'ringside: no supervisor answers (http://127.0.0.1:19009: connection refused): is one running, and is this its address?\n',
     });
   });
 });

@@ -19,6 +19,7 @@ import { loadConfig } from '../../src/config/load.ts';
 import { createRing, type Ring } from '../../src/ring/ring.ts';
 import { ketamaPoints, type RingShard } from '../../src/ring/twemproxy.ts';
 import { TWEMPROXY_HASHES, type TwemproxyHash } from '../../src/ring/twemproxy-hashes.ts';
+import { freePorts } from '../support/ports.ts';
 
 const KEYS_PER_HASH = Number(process.env['RINGSIDE_RING_KEYS'] ?? 100_000);
 const SEED = Number(process.env['RINGSIDE_SEED'] ?? Date.now() % 2 ** 31);
@@ -57,8 +58,9 @@ beforeAll(async () => {
   writeFileSync(join(folder, 'nutcracker.yml'), [...pools.values()].map(poolText).join('\n'));
   nutcracker = spawn(
     'nutcracker',
-    ['-c', 'nutcracker.yml', '-o', 'log', '-p', 'pid', '-a', '127.0.0.1', '-s', String(await freePort())],
-    { cwd: folder, stdio: 'ignore' },
+    ['-c', 'nutcracker.yml', '-o', 'log', '-p', 'pid', '-a', '127.0.0.1', '-s', String(await freePorts(1))],
+    // Debian keeps it where a user's PATH often does not look.
+    { cwd: folder, stdio: 'ignore', env: { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` } },
   );
   const ended = once(nutcracker, 'exit').then(() => {
     throw new Error(`nutcracker ended: ${readFileSync(join(folder, 'log'), 'latin1')}`);
@@ -316,13 +318,4 @@ function endOfGet(bytes: Buffer, at: number): number {
 
 async function allSocketsExist(): Promise<void> {
   while (![...pools.keys()].every(name => existsSync(join(folder, name)))) await sleep(20);
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
 }

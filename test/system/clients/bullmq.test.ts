@@ -93,9 +93,9 @@ describe('BullMQ on three shards with a hash tag as prefix', () => {
       started.push({ label: job.data.label, lateMs: Date.now() - job.timestamp - job.data.delay });
     });
     for (const [label, delay] of [
-      ['last', 6_000],
-      ['first', 3_000],
-      ['middle', 4_500],
+      ['last', 3_000],
+      ['first', 1_500],
+      ['middle', 2_250],
     ] as const) {
       await queue.add('later', { label, delay }, { delay });
     }

@@ -18,10 +18,20 @@ export interface RunOptions {
   interrupt?: { signal: NodeJS.Signals; afterMs: number };
 }
 
+/**
+ * The person's own without what would decide more than it should: the shell that `script` starts, how a terminal and numbers
+ * look, and what their redis-cli remembers, prefers or logs in with.
+ */
+function environment(): NodeJS.ProcessEnv {
+  const { REDISCLI_AUTH: _, ...own } = process.env;
+  const noFile = { REDISCLI_HISTFILE: '/dev/null', REDISCLI_RCFILE: '/dev/null' };
+  return { ...own, ...noFile, TERM: 'dumb', SHELL: '/bin/sh', LC_ALL: 'C.UTF-8' };
+}
+
 /** Resolves when the program has ended; rejects only when it could not be started or overran its limit. */
 export function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, TERM: 'dumb' } });
+    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: environment() });
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     const { typed } = options;

@@ -3,14 +3,14 @@ import { HANG_MS } from '../../support/patience.ts';
 import { frame, RawClient } from './raw-client.ts';
 import { Stand, sleep, until } from './stand.ts';
 
-const HOLD_MS = 2_000;
+const HOLD_MS = 1_000;
 const TIMEOUT_MS = 1_500;
 
 /** For tests in which the node comes back: longer than a busy machine takes to start one. */
 const PATIENT = { hold: '60s', timeout: '60s' };
 
 /** So often at least a client is answered that waits for nothing, while another one waits for as long as that. */
-const UNDISTURBED = 20;
+const UNDISTURBED = 10;
 
 let stand: Stand;
 let keys: string[];
@@ -171,12 +171,12 @@ describe("a node's process is killed", () => {
   });
 
   it('a reader’s wait that ends before the node is back ends as Redis ends it, or says that the shard is down', async () => {
-    const waiting = timed(stand.client().xread('BLOCK', 2_000, 'STREAMS', keyOf(0), '$'));
+    const waiting = timed(stand.client().xread('BLOCK', 1_000, 'STREAMS', keyOf(0), '$'));
     await sleep(200);
     await first().kill();
     const { value, tookMs } = await waiting;
     if (value !== null) expect(value).toMatch(/^CLUSTERDOWN /);
-    expect(tookMs).toBeLessThan(2_000 + HOLD_MS + HANG_MS);
+    expect(tookMs).toBeLessThan(1_000 + HOLD_MS + HANG_MS);
   });
 });
 

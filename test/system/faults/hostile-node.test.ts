@@ -11,7 +11,7 @@ let keys: string[];
 
 beforeAll(async () => {
   stand = await Stand.start({
-    proxy: { hold: '1s', timeout: '1500ms', connect: '1s' },
+    proxy: { hold: '500ms', timeout: '1500ms', connect: '1s' },
     firstNodeBy: async port => {
       relay = await Relay.start(await freePorts(1), port);
       return relay.port;

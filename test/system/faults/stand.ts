@@ -145,6 +145,8 @@ export interface StandOptions {
   /** What every node asks for, and the `nodeAccess` part of the configuration that meets it. */
   nodes?: NodeAccess;
   nodeAccess?: Record<string, unknown>;
+  /** The proxy is not expected to become ready, and not waited for. */
+  neverReady?: true;
 }
 
 /** The running arrangement: shard i is held by `nodes[i]`. */
@@ -208,6 +210,7 @@ export class Stand {
       nodePorts: new Map(this.nodes.map((one, i) => [`n${i + 1}`, one.port])),
     });
     this.launch();
+    if (options.neverReady === true) return;
     await until(
       () => `the proxy is ready; it said: ${this.log}`,
       () => this.ready(),

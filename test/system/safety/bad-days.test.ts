@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import type { ClusterStatus } from '../../../src/supervisor/status.ts';
 import { ADMIN_USER, userPassword } from '../../../src/topology/credentials.ts';
@@ -20,17 +20,28 @@ import type { Role } from './role.ts';
 const execute = promisify(execFile);
 
 let fleet: Fleet;
+/** The fleet of this test alone, which ends with it. */
+let own: Fleet | null = null;
 const cleanUps: (() => Promise<unknown>)[] = [];
 const clients: RespConnection[] = [];
 afterEach(async () => {
   for (const connection of clients.splice(0)) connection.close();
-  await fleet?.close();
+  await own?.close();
+  own = null;
   for (const work of cleanUps.splice(0)) await work();
 });
 
 async function start(options: FleetOptions = {}): Promise<RespConnection> {
-  fleet = await Fleet.start(options);
+  own = await Fleet.start(options);
+  fleet = own;
   return client();
+}
+
+/** A further role of the fleet, which ends with the test. */
+async function further(kind: 'proxy' | 'supervisor', change: (settings: Record<string, unknown>) => object) {
+  const role = await fleet.further(kind, change);
+  cleanUps.push(() => role.end());
+  return role;
 }
 
 /** A client of the first proxy. */
@@ -68,12 +79,21 @@ async function isUnharmed(connection: RespConnection, primary: string, epoch: nu
   expect(await fleet.shard('s1')).toMatchObject({ primary, epoch });
 }
 
-describe('a wrong secret', () => {
-  test('a supervisor is let in by no node, says so, and changes none', async () => {
-    const connection = await start();
+describe('a cluster goes on as if nothing had been', () => {
+  let shared: Fleet;
+  beforeAll(async () => {
+    shared = await Fleet.start();
+  });
+  afterAll(() => shared?.close());
+  beforeEach(() => {
+    fleet = shared;
+  });
+
+  test('with a wrong secret a supervisor is let in by no node, says so, and changes none', async () => {
+    const connection = await client();
     await connection.must('SET', 'before', 'yes');
     const { primary, epoch } = await fleet.shard('s1');
-    const stranger = await fleet.further('supervisor', settings => ({
+    const stranger = await further('supervisor', settings => ({
       ...settings,
       secret: 'another secret, and long enough as well',
     }));
@@ -83,9 +103,8 @@ describe('a wrong secret', () => {
     await isUnharmed(connection, primary, epoch);
   });
 
-  test('a proxy is told by the supervisor, and does not become ready', async () => {
-    await start();
-    const stranger = await fleet.further('proxy', settings => ({
+  test('with a wrong secret a proxy is told by the supervisor, and does not become ready', async () => {
+    const stranger = await further('proxy', settings => ({
       ...settings,
       secret: 'another secret, and long enough as well',
     }));
@@ -96,6 +115,35 @@ describe('a wrong secret', () => {
     );
     await expect(stranger.get('/readyz')).rejects.toThrow();
   });
+
+  test('a node in two shards is a mistake that is named, with its place', async () => {
+    const mistaken = await further('supervisor', settings => ({
+      ...settings,
+      shards: [
+        { name: 's1', nodes: ['n1', 'n2'] },
+        { name: 's2', nodes: ['n2', 'n3'] },
+      ],
+    }));
+    mistaken.start();
+    expect(await mistaken.exitStatus()).toBe(2);
+    expect(mistaken.log).toMatch(/ringside\.yaml:\d+:\d+.*n2/s);
+  });
+
+  test('nobody without the password of this cluster is an admin of its nodes', async () => {
+    const node = fleet.node('n1');
+    await expect(
+      node.connect(ADMIN_USER, userPassword('another secret, long enough', ADMIN_USER, 'fleet')),
+    ).rejects.toThrow(/WRONGPASS/);
+    const anybody = await node.connect();
+    for (const words of [
+      ['ACL', 'LIST'],
+      ['PSYNC', '?', '-1'],
+      ['REPLICAOF', 'NO', 'ONE'],
+      ['GET', 'before'],
+    ]) {
+      expect(await anybody.call(...words)).toBeInstanceOf(ErrorReply);
+    }
+  });
 });
 
 test.each([false, true])(
@@ -104,7 +152,7 @@ test.each([false, true])(
     const connection = await start({ spares: 1, settings: { nodeAccess: { keepDefaultUser } } });
     await connection.must('SET', 'before', 'yes');
     const { primary, epoch } = await fleet.shard('s1');
-    const other = await fleet.further('supervisor', settings => ({ ...settings, cluster: 'other' }));
+    const other = await further('supervisor', settings => ({ ...settings, cluster: 'other' }));
     other.start();
     await tells(other, /another (secret or )?cluster/);
     await sleep(2_000);
@@ -113,20 +161,6 @@ test.each([false, true])(
     expect(shards.every(({ inSync }) => inSync.length === 0)).toBe(true);
   },
 );
-
-test('a node in two shards is a mistake that is named, with its place', async () => {
-  await start();
-  const mistaken = await fleet.further('supervisor', settings => ({
-    ...settings,
-    shards: [
-      { name: 's1', nodes: ['n1', 'n2'] },
-      { name: 's2', nodes: ['n2', 'n3'] },
-    ],
-  }));
-  mistaken.start();
-  expect(await mistaken.exitStatus()).toBe(2);
-  expect(mistaken.log).toMatch(/ringside\.yaml:\d+:\d+.*n2/s);
-});
 
 test('a node whose memory is full refuses writes in its own words, and is not replaced', async () => {
   const connection = await start({ nodeArgs: ['--maxmemory', '30mb', '--maxmemory-policy', 'noeviction'] });
@@ -223,21 +257,4 @@ test('a supervisor with old settings shows what is different, and applies none o
     before.shards.map(({ name, nodes }) => [name, nodes]),
   );
   expect(await connection.must('GET', 'before')).toBe('yes');
-});
-
-test('nobody without the password of this cluster is an admin of its nodes', async () => {
-  await start();
-  const node = fleet.node('n1');
-  await expect(
-    node.connect(ADMIN_USER, userPassword('another secret, long enough', ADMIN_USER, 'fleet')),
-  ).rejects.toThrow(/WRONGPASS/);
-  const anybody = await node.connect();
-  for (const words of [
-    ['ACL', 'LIST'],
-    ['PSYNC', '?', '-1'],
-    ['REPLICAOF', 'NO', 'ONE'],
-    ['GET', 'before'],
-  ]) {
-    expect(await anybody.call(...words)).toBeInstanceOf(ErrorReply);
-  }
 });

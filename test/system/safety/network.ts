@@ -8,7 +8,9 @@
  * packet filter, only the right to make namespaces.
  */
 import { execFile } from 'node:child_process';
+import { networkInterfaces } from 'node:os';
 import { promisify } from 'node:util';
+import { freePorts } from '../../support/ports.ts';
 import type { Host } from './host.ts';
 
 const execute = promisify(execFile);
@@ -58,7 +60,7 @@ export class Network {
   static async create(count: number): Promise<Network> {
     networks += 1;
     const bridge = `rs${RUN}x${networks}`;
-    const subnet = `10.${210 + (process.pid % 40)}.${networks}`;
+    const subnet = await freeSubnet();
     const network = new Network(count, bridge, subnet);
     try {
       await network.#make();
@@ -136,6 +138,17 @@ export class Network {
 
 function addressOfInterface(index: number): string {
   return `02:00:00:00:01:${(index + 1).toString(16).padStart(2, '0')}`;
+}
+
+/** The first three numbers of addresses that nobody has, neither this machine nor another test that runs on it. */
+async function freeSubnet(): Promise<string> {
+  const addresses = Object.values(networkInterfaces()).flatMap(all => (all ?? []).map(({ address }) => address));
+  for (;;) {
+    // Of all tests that run here, none has a port of another one; so none has the subnet.
+    const number = (await freePorts(1)) % 12_000;
+    const subnet = `10.${200 + Math.floor(number / 250)}.${number % 250}`;
+    if (!addresses.some(address => address.startsWith(`${subnet}.`))) return subnet;
+  }
 }
 
 async function ip(...args: string[]): Promise<void> {

@@ -20,11 +20,18 @@ beforeEach(() => {
 afterEach(() => shard.close());
 
 describe('R3.4: has the offset', () => {
-  /** A primary with a write, and a node that was a busier primary before, in the middle of its full sync. */
-  async function joiningNode() {
-    const [primary, joining] = [await shard.node('--rdb-key-save-delay', '5000'), await shard.node()];
+  /** Of every key that a primary sends. */
+  const DELAY_US = 5_000;
+
+  /**
+   * A primary with a write, and a node that was a busier primary before, in the middle of its full sync, which takes at
+   * least so long.
+   */
+  async function joiningNode(syncMs: number) {
+    const [primary, joining] = [await shard.node('--rdb-key-save-delay', `${DELAY_US}`), await shard.node()];
     const writer = await primary.connect();
-    await writer.must('EVAL', "for i = 1, 1000 do redis.call('SET', 'k' .. i, i) end", '0');
+    const keys = (syncMs * 1_000) / DELAY_US;
+    await writer.must('EVAL', `for i = 1, ${keys} do redis.call('SET', 'k' .. i, i) end`, '0');
     await writer.must('SET', 'written', 'yes');
     const own = await joining.connect();
     // A longer history of its own, as that of a former primary: a replica that it once had makes Redis count it.
@@ -40,7 +47,7 @@ describe('R3.4: has the offset', () => {
   }
 
   test('in mid-sync an old and larger offset is shown: a copy that is counted by it has nothing', async () => {
-    const { primary, joining, own, wanted } = await joiningNode();
+    const { primary, joining, own, wanted } = await joiningNode(5_000);
     expect(await replicaOffset(own)).toBeGreaterThanOrEqual(wanted);
     expect(await isAttached(own)).toBe(false);
     const promoted = await shard.failOver(primary, joining);
@@ -48,7 +55,7 @@ describe('R3.4: has the offset', () => {
   });
 
   test('a copy that is attached and has the offset has the write', async () => {
-    const { primary, joining, own, wanted } = await joiningNode();
+    const { primary, joining, own, wanted } = await joiningNode(1_000);
     await until(
       'attached, and has the offset',
       async () => (await isAttached(own)) && (await replicaOffset(own)) >= wanted,
