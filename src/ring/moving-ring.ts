@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.ts';
-import { ON_THE_MOVE, type Ring } from './ring.ts';
+import { ON_THE_MOVE, type Ring, type StillRing } from './ring.ts';
 
 /**
  * Who owns a key while keys go from the owners of one ring to those of another.
@@ -29,10 +29,42 @@ export function partOf(hash: number, parts: number): number {
 /** 2^32 divided by the golden ratio: spreads whatever differs (Knuth, The Art of Computer Programming, 6.4). */
 const GOLDEN = 0x9e3779b1;
 
+/** Looks keys up on two rings at once; what it finds stands in its fields until the next look. Allocates nothing. */
+export class RingPair {
+  /** Owner on the first ring. */
+  source = 0;
+  /** Owner on the second ring. */
+  target = 0;
+  readonly #before: StillRing;
+  readonly #after: StillRing;
+  /** Both rings hash alike, so that once is enough. */
+  readonly #isOneHash: boolean;
+  #hash = 0;
+
+  constructor(before: StillRing, after: StillRing) {
+    assert(before.shardCount === after.shardCount, 'both rings are over the same shards');
+    this.#before = before;
+    this.#after = after;
+    this.#isOneHash = before.hashing === after.hashing;
+  }
+
+  /** The key in bytes[start, start + length). */
+  look(bytes: Uint8Array, start: number, length: number): void {
+    this.#hash = this.#after.hashOf(bytes, start, length);
+    this.target = this.#after.ownerOfHash(this.#hash);
+    this.source = this.#isOneHash ? this.#before.ownerOfHash(this.#hash) : this.#before.ownerOf(bytes, start, length);
+  }
+
+  /** See `partOf`. */
+  part(parts: number): number {
+    return parts === 1 ? 0 : partOf(this.#hash, parts);
+  }
+}
+
 export class MovingRing implements Ring {
   readonly shardCount: number;
-  readonly #before: Ring;
   readonly #after: Ring;
+  readonly #pair: RingPair;
   /** By source × shardCount + target: where its parts begin in `#owners`; -1: nothing goes that way. */
   readonly #firsts: Int32Array;
   readonly #parts: Uint16Array;
@@ -40,11 +72,10 @@ export class MovingRing implements Ring {
   readonly #owners: Int32Array;
 
   /** `portions` must name every part of every pair of shards between which keys go. */
-  constructor(before: Ring, after: Ring, portions: readonly PortionOwner[]) {
-    assert(before.shardCount === after.shardCount, 'both rings are over the same shards');
+  constructor(before: StillRing, after: StillRing, portions: readonly PortionOwner[]) {
     this.shardCount = before.shardCount;
-    this.#before = before;
     this.#after = after;
+    this.#pair = new RingPair(before, after);
     this.#firsts = new Int32Array(this.shardCount * this.shardCount).fill(-1);
     this.#parts = new Uint16Array(this.shardCount * this.shardCount);
     let count = 0;
@@ -64,16 +95,14 @@ export class MovingRing implements Ring {
   }
 
   ownerOf(bytes: Uint8Array, start: number, length: number): number {
-    const source = this.#before.ownerOf(bytes, start, length);
-    const target = this.#after.ownerOf(bytes, start, length);
+    this.#pair.look(bytes, start, length);
+    const { source, target } = this.#pair;
     if (source === target) return source;
     const pair = source * this.shardCount + target;
     const first = this.#firsts[pair] as number;
     // Keys that nobody has planned to move stay; a plan names all that go.
     if (first < 0) return source;
-    const parts = this.#parts[pair] as number;
-    const part = parts === 1 ? 0 : partOf(this.#after.hashOf(bytes, start, length), parts);
-    return this.#owners[first + part] as number;
+    return this.#owners[first + this.#pair.part(this.#parts[pair] as number)] as number;
   }
 
   hashOf(bytes: Uint8Array, start: number, length: number): number {

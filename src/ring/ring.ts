@@ -28,6 +28,14 @@ export interface Ring {
   hashOf(bytes: Uint8Array, start: number, length: number): number;
 }
 
+/** A ring on which nothing moves: the owner follows from the hash alone. */
+export interface StillRing extends Ring {
+  /** Names how keys are hashed: the same text, the same hash for every key. */
+  readonly hashing: string;
+  /** The owner of all keys with this hash, as `hashOf` tells it. */
+  ownerOfHash(hash: number): number;
+}
+
 /**
  * Added to an owner's index: the key is of the portion that is just being moved to that owner (`MovingRing`). Above every
  * index, so that an array of 16 bits an entry keeps the owner alone.
@@ -38,18 +46,19 @@ export const ON_THE_MOVE = 0x10000;
  * The ring over these shards, whose order decides the indices that `ownerOf` answers and nothing else. A shard of weight
  * 0 owns nothing: it is there, and keys are yet to be moved to it, or all were moved away.
  */
-export function createRing(ring: RingConfig, shards: readonly RingShard[]): Ring {
+export function createRing(ring: RingConfig, shards: readonly RingShard[]): StillRing {
   assert(new Set(shards.map(shard => shard.name)).size === shards.length, 'shards of a ring have different names');
   const owners = shards.map((_, index) => index).filter(index => (shards[index] as RingShard).weight > 0);
   const live = owners.map(index => shards[index] as RingShard);
   assert(live.length > 0, 'a ring needs at least one shard');
   const hash = ring.kind === 'murmur3' ? murmur3 : twemproxyHash(ring.hash);
-  if (live.length === 1) return new SoleRing(hash, ring.hashTag, shards.length, owners[0] as number);
+  const hashing: Hashing = { name: `${ring.hash} ${ring.hashTag}`, hash, hashTag: ring.hashTag };
+  if (live.length === 1) return new SoleRing(hashing, shards.length, owners[0] as number);
   if (ring.kind === 'twemproxy' && ring.distribution === 'modula') {
     const slots = modulaSlots(live).map(owner => owners[owner] as number);
-    return new ModulaRing(hash, ring.hashTag, shards.length, slots);
+    return new ModulaRing(hashing, shards.length, slots);
   }
-  return new CircleRing(hash, ring.hashTag, shards.length, tokensOn(ring, shards));
+  return new CircleRing(hashing, shards.length, tokensOn(ring, shards));
 }
 
 /**
@@ -80,15 +89,24 @@ function vnodeTokens(shards: readonly RingShard[], vnodes: number): { owner: num
   });
 }
 
+/** `name`: see `StillRing.hashing`. */
+interface Hashing {
+  readonly name: string;
+  readonly hash: HashFunction;
+  readonly hashTag: string;
+}
+
 /** The part of a key that is hashed: what both kinds of ring share. */
 abstract class TaggedRing {
   readonly shardCount: number;
+  readonly hashing: string;
   #hash: HashFunction;
   /** The two bytes of the hash tag; -1 without one. */
   #open: number;
   #close: number;
 
-  constructor(hash: HashFunction, hashTag: string, shardCount: number) {
+  constructor({ name, hash, hashTag }: Hashing, shardCount: number) {
+    this.hashing = name;
     const tag = Buffer.from(hashTag);
     assert(tag.length === 0 || tag.length === 2, 'a hash tag is two characters of one byte each');
     this.shardCount = shardCount;
@@ -121,41 +139,53 @@ abstract class TaggedRing {
 }
 
 /** All keys have one owner. */
-class SoleRing extends TaggedRing implements Ring {
+class SoleRing extends TaggedRing implements StillRing {
   #owner: number;
 
-  constructor(hash: HashFunction, hashTag: string, shardCount: number, owner: number) {
-    super(hash, hashTag, shardCount);
+  constructor(hashing: Hashing, shardCount: number, owner: number) {
+    super(hashing, shardCount);
     this.#owner = owner;
   }
 
   ownerOf(): number {
     return this.#owner;
   }
+
+  ownerOfHash(): number {
+    return this.#owner;
+  }
 }
 
-class CircleRing extends TaggedRing implements Ring {
+class CircleRing extends TaggedRing implements StillRing {
   #circle: Circle;
 
-  constructor(hash: HashFunction, hashTag: string, shardCount: number, sets: readonly TokenSet[]) {
-    super(hash, hashTag, shardCount);
+  constructor(hashing: Hashing, shardCount: number, sets: readonly TokenSet[]) {
+    super(hashing, shardCount);
     this.#circle = new Circle(sets);
   }
 
   ownerOf(bytes: Uint8Array, start: number, length: number): number {
     return this.#circle.ownerOf(this.signedHashOf(bytes, start, length));
   }
+
+  ownerOfHash(hash: number): number {
+    return this.#circle.ownerOf(hash);
+  }
 }
 
-class ModulaRing extends TaggedRing implements Ring {
+class ModulaRing extends TaggedRing implements StillRing {
   #slots: Uint16Array;
 
-  constructor(hash: HashFunction, hashTag: string, shardCount: number, slots: Uint16Array) {
-    super(hash, hashTag, shardCount);
+  constructor(hashing: Hashing, shardCount: number, slots: Uint16Array) {
+    super(hashing, shardCount);
     this.#slots = slots;
   }
 
   ownerOf(bytes: Uint8Array, start: number, length: number): number {
-    return this.#slots[this.hashOf(bytes, start, length) % this.#slots.length] as number;
+    return this.ownerOfHash(this.hashOf(bytes, start, length));
+  }
+
+  ownerOfHash(hash: number): number {
+    return this.#slots[hash % this.#slots.length] as number;
   }
 }

@@ -1,5 +1,5 @@
-import { MovingRing, partOf } from '../ring/moving-ring.ts';
-import { createRing, type Ring, type RingConfig } from '../ring/ring.ts';
+import { MovingRing, RingPair } from '../ring/moving-ring.ts';
+import { createRing, type Ring, type RingConfig, type StillRing } from '../ring/ring.ts';
 import type { Topology, TopologyShard } from './snapshot.ts';
 
 /**
@@ -109,7 +109,7 @@ export function ringInForce({ ring, shards, move }: Pick<Topology, 'ring' | 'sha
 export function ringAfter(
   { ring, weights }: Pick<TopologyMove, 'ring' | 'weights'>,
   shards: readonly TopologyShard[],
-): Ring {
+): StillRing {
   return createRing(
     ring,
     shards.map(({ name }) => ({ name, weight: weights[name] ?? 0 })),
@@ -118,38 +118,37 @@ export function ringAfter(
 
 /** Tells which keys are of one portion, wherever it is. */
 export class PortionKeys {
-  readonly #before: Ring;
-  readonly #after: Ring;
+  readonly #rings: RingPair;
   readonly #source: number;
   readonly #target: number;
   readonly #portion: Portion;
 
   constructor({ ring, shards }: Pick<Topology, 'ring' | 'shards'>, move: TopologyMove, portion: Portion) {
-    this.#before = createRing(ring, shards);
-    this.#after = ringAfter(move, shards);
+    this.#rings = new RingPair(createRing(ring, shards), ringAfter(move, shards));
     this.#source = shards.findIndex(({ name }) => name === portion.source);
     this.#target = shards.findIndex(({ name }) => name === portion.target);
     this.#portion = portion;
   }
 
-  has(key: Uint8Array): boolean {
+  /** Whether the key in the first `length` bytes is one of them. */
+  has(bytes: Uint8Array, length = bytes.length): boolean {
     const { part, parts } = this.#portion;
-    if (this.#before.ownerOf(key, 0, key.length) !== this.#source) return false;
-    if (this.#after.ownerOf(key, 0, key.length) !== this.#target) return false;
-    return parts === 1 || partOf(this.#after.hashOf(key, 0, key.length), parts) === part;
+    this.#rings.look(bytes, 0, length);
+    if (this.#rings.source !== this.#source || this.#rings.target !== this.#target) return false;
+    return this.#rings.part(parts) === part;
   }
 }
 
 /** Tells of which portion a key is, for looks at many portions at once. */
 export class PortionFinder {
-  readonly #before: Ring;
-  readonly #after: Ring;
+  readonly #rings: RingPair;
+  readonly #shardCount: number;
   /** By source × shards + target: the portions of that pair, in the order of their parts. */
   readonly #pairs = new Map<number, number[]>();
 
   constructor({ ring, shards }: Pick<Topology, 'ring' | 'shards'>, move: TopologyMove) {
-    this.#before = createRing(ring, shards);
-    this.#after = ringAfter(move, shards);
+    this.#rings = new RingPair(createRing(ring, shards), ringAfter(move, shards));
+    this.#shardCount = shards.length;
     for (const [index, { source, target, part }] of move.portions.entries()) {
       const [from, to] = [source, target].map(wanted => shards.findIndex(({ name }) => name === wanted));
       const pair = (from as number) * shards.length + (to as number);
@@ -161,12 +160,10 @@ export class PortionFinder {
 
   /** Index of the key's portion; -1: it goes nowhere. */
   indexOf(key: Uint8Array): number {
-    const source = this.#before.ownerOf(key, 0, key.length);
-    const target = this.#after.ownerOf(key, 0, key.length);
-    const parts = source === target ? undefined : this.#pairs.get(source * this.#before.shardCount + target);
-    if (parts === undefined) return -1;
-    const part = parts.length === 1 ? 0 : partOf(this.#after.hashOf(key, 0, key.length), parts.length);
-    return parts[part] ?? -1;
+    this.#rings.look(key, 0, key.length);
+    const { source, target } = this.#rings;
+    const parts = source === target ? undefined : this.#pairs.get(source * this.#shardCount + target);
+    return parts?.[this.#rings.part(parts.length)] ?? -1;
   }
 }
 
