@@ -21,7 +21,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   upstream: ['base', 'resp', 'telemetry', 'config'],
   proxy: ['base', 'resp', 'commands', 'ring', 'telemetry', 'config', 'topology', 'upstream'],
   downstream: ['base', 'resp', 'telemetry', 'config', 'topology', 'upstream', 'proxy'],
-  supervisor: ['base', 'config', 'topology', 'ring'],
+  supervisor: ['base', 'resp', 'config', 'topology', 'ring'],
   admin: ['base', 'config', 'telemetry', 'topology', 'downstream'],
   local: ['base', 'config', 'topology', 'resp', 'supervisor'],
   cli: ['base', 'config', 'telemetry', 'topology', 'ring', 'resp', 'commands', 'supervisor', 'admin', 'local'],

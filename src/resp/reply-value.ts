@@ -29,6 +29,9 @@ import { endOfReply } from './reply-decoder.ts';
  */
 export type ReplyValue = Buffer | number | boolean | null | ReplyError | ReplyValue[];
 
+/** As `ReplyValue`, with text in the place of bytes. */
+export type TextReply = string | number | boolean | null | ReplyError | TextReply[];
+
 /** An error reply, as a value: `-ERR text`. */
 export class ReplyError {
   readonly text: string;
@@ -44,14 +47,20 @@ export class ReplyError {
  */
 export function decodeReply(bytes: Buffer, from = 0): ReplyValue {
   cursor = from;
-  return decodeWhole(bytes);
+  return decodeWhole(bytes, copyOf);
+}
+
+/** As `decodeReply`; what is text in the reply is read as `encoding` says. */
+export function decodeTextReply(bytes: Buffer, encoding: 'utf8' | 'latin1'): TextReply {
+  cursor = 0;
+  return decodeWhole(bytes, piece => piece.toString(encoding));
 }
 
 /** Decodes every reply in `bytes`, which must end with the end of one. */
 export function decodeReplies(bytes: Buffer): ReplyValue[] {
   const values: ReplyValue[] = [];
   cursor = 0;
-  while (cursor < bytes.length) values.push(decodeWhole(bytes));
+  while (cursor < bytes.length) values.push(decodeWhole(bytes, copyOf));
   return values;
 }
 
@@ -66,13 +75,16 @@ let cursor = 0;
 const MOST_DEPTH = 128;
 let tooDeep = false;
 
-function decodeWhole(bytes: Buffer): ReplyValue {
+/** A decoded reply whose texts are of type T. */
+type Decoded<T> = T | number | boolean | null | ReplyError | Decoded<T>[];
+
+function decodeWhole<T>(bytes: Buffer, asText: (piece: Buffer) => T): Decoded<T> {
   tooDeep = false;
-  const value = decodeAt(bytes, 0);
+  const value = decodeAt(bytes, 0, asText);
   return tooDeep ? new ReplyError(`ERR the reply is nested more than ${MOST_DEPTH} deep`) : value;
 }
 
-function decodeAt(bytes: Buffer, depth: number): ReplyValue {
+function decodeAt<T>(bytes: Buffer, depth: number, asText: (piece: Buffer) => T): Decoded<T> {
   if (depth > MOST_DEPTH) {
     tooDeep = true;
     cursor = endOfReply(bytes, cursor, bytes.length);
@@ -87,7 +99,7 @@ function decodeAt(bytes: Buffer, depth: number): ReplyValue {
     case PLUS:
     case COMMA:
     case PAREN:
-      return Buffer.from(line);
+      return asText(line);
     case MINUS:
       return new ReplyError(line.toString('latin1'));
     case COLON:
@@ -99,33 +111,35 @@ function decodeAt(bytes: Buffer, depth: number): ReplyValue {
     case DOLLAR:
     case EQUALS:
     case BANG:
-      return decodeBulk(bytes, type, Number(line.toString('latin1')));
+      return decodeBulk(bytes, type, Number(line.toString('latin1')), asText);
     case PIPE:
-      decodeList(bytes, Number(line.toString('latin1')) * 2, depth);
-      return decodeAt(bytes, depth + 1);
+      decodeList(bytes, Number(line.toString('latin1')) * 2, depth, asText);
+      return decodeAt(bytes, depth + 1, asText);
     case PERCENT:
-      return decodeList(bytes, Number(line.toString('latin1')) * 2, depth);
+      return decodeList(bytes, Number(line.toString('latin1')) * 2, depth, asText);
     case STAR:
     case TILDE:
     case GREATER: {
       const count = Number(line.toString('latin1'));
-      return count < 0 ? null : decodeList(bytes, count, depth);
+      return count < 0 ? null : decodeList(bytes, count, depth, asText);
     }
     default:
       return null;
   }
 }
 
-function decodeBulk(bytes: Buffer, type: number, length: number): ReplyValue {
+function decodeBulk<T>(bytes: Buffer, type: number, length: number, asText: (piece: Buffer) => T): Decoded<T> {
   if (length < 0) return null;
-  const body = Buffer.from(bytes.subarray(cursor, cursor + length));
+  const body = bytes.subarray(cursor, cursor + length);
   cursor += length + 2;
   if (type === BANG) return new ReplyError(body.toString('latin1'));
-  return type === EQUALS ? body.subarray(4) : body; // a verbatim string begins with its format, `txt:`
+  return asText(type === EQUALS ? body.subarray(4) : body); // a verbatim string begins with its format, `txt:`
 }
 
-function decodeList(bytes: Buffer, count: number, depth: number): ReplyValue[] {
-  const list: ReplyValue[] = [];
-  for (let i = 0; i < count; i += 1) list.push(decodeAt(bytes, depth + 1));
+function decodeList<T>(bytes: Buffer, count: number, depth: number, asText: (piece: Buffer) => T): Decoded<T>[] {
+  const list: Decoded<T>[] = [];
+  for (let i = 0; i < count; i += 1) list.push(decodeAt(bytes, depth + 1, asText));
   return list;
 }
+
+const copyOf = (piece: Buffer): Buffer => Buffer.from(piece);
