@@ -10,7 +10,7 @@ import { connect } from 'node:net';
 
 /** @typedef {{ port: number, keys: number, connections: number, valueBytes: number }} LoadOptions */
 /** @typedef {{ commands: number, ms: number, p50Ms: number, p99Ms: number, worstMs: number, errors: Record<string, number>,
- *   wrong: number, firstWrong: string | null }} Window */
+ *   perSecond: number[], wrong: number, firstWrong: string | null }} Window  `perSecond`: commands in each second of it */
 
 const keyDigits = 12;
 const versionDigits = 10;
@@ -35,6 +35,8 @@ function newWindow() {
     /** Counts by duration, in steps of 10 µs up to a second; the last for all above. */
     durations: new Uint32Array(100_001),
     worstMs: 0,
+    /** @type {number[]} */
+    perSecond: [],
     /** @type {Record<string, number>} */
     errors: {},
     wrong: 0,
@@ -130,7 +132,11 @@ class Connection {
 
   /** @param {string | null} reply  @param {string | null} error */
   #judge(reply, error) {
-    const ms = performance.now() - this.#sentAt;
+    const now = performance.now();
+    const ms = now - this.#sentAt;
+    const second = Math.floor((now - window.beganAt) / 1000);
+    while (window.perSecond.length <= second) window.perSecond.push(0);
+    window.perSecond[second] = /** @type {number} */ (window.perSecond[second]) + 1;
     window.commands += 1;
     const step = Math.min(window.durations.length - 1, Math.floor(ms * 100));
     window.durations[step] = /** @type {number} */ (window.durations[step]) + 1;
@@ -155,7 +161,7 @@ class Connection {
 
 /** @returns {Window} */
 function closeWindow() {
-  const { beganAt, commands, durations, worstMs, errors, wrong: wrongs, firstWrong } = window;
+  const { beganAt, commands, durations, worstMs, perSecond, errors, wrong: wrongs, firstWrong } = window;
   const of = (/** @type {number} */ share) => {
     let left = Math.ceil(commands * share);
     const step = durations.findIndex(count => {
@@ -165,7 +171,17 @@ function closeWindow() {
     return step / 100;
   };
   const ms = performance.now() - beganAt;
-  const closed = { commands, ms, p50Ms: of(0.5), p99Ms: of(0.99), worstMs, errors, wrong: wrongs, firstWrong };
+  const closed = {
+    commands,
+    ms,
+    p50Ms: of(0.5),
+    p99Ms: of(0.99),
+    worstMs,
+    perSecond,
+    errors,
+    wrong: wrongs,
+    firstWrong,
+  };
   window = newWindow();
   return closed;
 }

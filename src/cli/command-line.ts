@@ -291,7 +291,7 @@ function addMove(program: Command, ended: (status: number) => void): void {
 function addNode(program: Command, ended: (status: number) => void): void {
   const node = program
     .command('node')
-    .description('Free a node so that it may be stopped, move its copy elsewhere, or add nodes on this machine.')
+    .description('Free a node so that it may be stopped, move its copy elsewhere, empty a spare, or add nodes here.')
     .addHelpText('after', example('ringside node drain n4', 'then the process of n4 may be stopped'));
   node
     .command('add')
@@ -343,6 +343,18 @@ function addNode(program: Command, ended: (status: number) => void): void {
     .action(async (id, options) => {
       const { replaceNode } = await import('./node.ts');
       ended(await replaceNode(id, options));
+    });
+  node
+    .command('empty')
+    .description('Discard all that a spare holds, so that it may be of a new shard; says before how much that is.')
+    .argument('<node>', 'a node of no shard')
+    .option('-y, --yes', 'without being asked')
+    .option('--accept-loss', 'also where a shard does not serve, and this may be all that is left of it')
+    .addOption(configFile())
+    .addHelpText('after', example('ringside node empty c', 'it was a copy once; then: ringside plan add-shard s4'))
+    .action(async (id, options) => {
+      const { emptyNode } = await import('./node-empty.ts');
+      ended(await emptyNode(id, options));
     });
 }
 

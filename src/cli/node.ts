@@ -96,7 +96,8 @@ function withoutNumbers(text: string): string {
   return text.replace(/\b\d+ ms\b/g, '');
 }
 
-async function nodeStatus(source: ClusterSource, id: string): Promise<NodeStatus> {
+/** As the leader sees it. Throws `CommandFailure` when there is none of this name, or nobody answers. */
+export async function nodeStatus(source: ClusterSource, id: string): Promise<NodeStatus> {
   const { shards, spares } = (await askSupervisors(source, '/v1/status')).body as ClusterStatus;
   const found = [...shards.flatMap(shard => shard.nodes), ...spares].find(node => node.id === id);
   if (found !== undefined) return found;

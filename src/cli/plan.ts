@@ -1,12 +1,12 @@
 /**
  * `ringside plan` and `ringside apply`: what a change of shards would move, and its beginning.
  */
-import { createInterface } from 'node:readline/promises';
 import type { MovePlan } from '../supervisor/plan.ts';
 import { bytesText, countText, shareText, timeText } from './amounts.ts';
+import { isWanted } from './ask-person.ts';
 import { askLeader } from './cluster-source.ts';
 import { columns } from './columns.ts';
-import { CommandFailure, NOT_NOW, USAGE } from './failure.ts';
+import { CommandFailure, NOT_NOW } from './failure.ts';
 import { waitForMove } from './move.ts';
 import { type Proposed, propose, settingsHint, type Wish } from './proposals.ts';
 import { saveWish } from './settings-edit.ts';
@@ -45,7 +45,7 @@ export async function apply(wish: Wish, options: ApplyOptions): Promise<number> 
       'large keys would hold their shards up, as above: accept that with --allow-stalls',
       NOT_NOW,
     );
-  if (options.yes !== true && !(await isWanted())) return NOT_NOW;
+  if (options.yes !== true && !(await isWanted('apply?'))) return NOT_NOW;
   const body = { proposal: proposed.proposal, basis: made.basis, allowStalls };
   await askLeader(proposed.source, '/v1/apply', body, { ...PATIENCE, answerMs: 30_000 });
   process.stdout.write(`\nbegun: ${made.summary}\n`);
@@ -66,17 +66,6 @@ function keepInSettings(wish: Wish, nodes: readonly string[], { config, save }: 
 
 async function ask({ source, proposal }: Proposed): Promise<MovePlan> {
   return (await askLeader(source, '/v1/plan', { proposal }, PATIENCE)) as MovePlan;
-}
-
-async function isWanted(): Promise<boolean> {
-  if (!process.stdin.isTTY)
-    throw new CommandFailure('nobody is there to be asked whether this is wanted: say --yes', USAGE);
-  const reader = createInterface({ input: process.stdin, output: process.stdout });
-  try {
-    return /^y(es)?$/i.test((await reader.question('\napply? [y/N] ')).trim());
-  } finally {
-    reader.close();
-  }
 }
 
 /** The plan for a person: what changes, what moves, what it takes, what is in the way. */
@@ -114,7 +103,7 @@ function flowLines(plan: MovePlan): string[] {
   const table = columns([['FROM', 'TO', 'OF ALL', 'KEYS', 'BYTES', 'PORTIONS'], ...rows]).trimEnd();
   const part = `${isExact ? '' : 'about '}${shareText(share)} of the keys`;
   const amount = `about ${countText(keys)} of ${countText(keysInAll)} (${bytesText(bytes)})`;
-  const time = `about ${timeText(durationMs)} at ${countText(keysPerSecond)} keys a second`;
+  const time = `about ${timeText(durationMs)}, at most ${countText(keysPerSecond)} keys a second`;
   return [
     table,
     '',

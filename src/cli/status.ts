@@ -117,9 +117,10 @@ function doing(shard: ShardStatus): string[] {
   return lines;
 }
 
-/** How far each node has come that a person wants free. */
+/** How far each node has come that a person wants free, or empty. */
 function drains(cluster: ClusterStatus): string[] {
-  return allNodes(cluster).flatMap(({ id, drain }) => {
+  return allNodes(cluster).flatMap(({ id, drain, emptying }) => {
+    if (emptying?.step === 'empties') return [`${id} is emptied: ${emptying.why}`];
     if (drain === null) return [];
     return [drain.step === 'free' ? `${id} is free: ${drain.why}` : `${id} is drained, ${drain.step}: ${drain.why}`];
   });

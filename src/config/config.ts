@@ -185,6 +185,8 @@ export interface SupervisorConfig {
     readonly keysPerSecond: number;
     /** What the shard that keys are moved from may answer later meanwhile. */
     readonly addedLatencyMs: number;
+    /** Percent of the time that nodes may be busy with it. */
+    readonly workPercent: number;
     /** About so many keys in one portion. */
     readonly portionKeys: number;
     /** Keys of more memory are moved one at a time. */

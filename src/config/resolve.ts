@@ -160,6 +160,7 @@ function resolveSupervisor(supervisor: Settings['supervisor'], directory: string
       auto: move.auto,
       keysPerSecond: move.keysPerSecond,
       addedLatencyMs: move.addedLatency,
+      workPercent: move.workPercent,
       portionKeys: move.portionKeys,
       bigKeyBytes: move.bigKey,
       stallMs: move.stall,

@@ -391,11 +391,16 @@ const supervisor = section({
         'By how much the shard that keys are moved from may answer later meanwhile. Moving slows down to keep that.',
       )
       .prefault('5ms'),
+    workPercent: count(1, 100)
+      .describe(
+        'For so many percent of the time, at most, nodes are busy with moving keys; the rest is for clients. More is quicker.',
+      )
+      .prefault(25),
     portionKeys: count(100, 100_000_000)
       .describe(
-        'About so many keys are on the move at a time. More cost the target memory, fewer cost walks over all keys.',
+        'About so many keys are on the move at a time. More let more clients wait for a key and cost the target memory, fewer cost walks over all keys.',
       )
-      .prefault(50_000),
+      .prefault(20_000),
     bigKey: size('1kb', '512mb', '1mb')
       .describe('A key that takes more memory than this is moved by itself, and named in the plan.')
       .prefault('1mb'),

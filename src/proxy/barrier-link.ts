@@ -12,6 +12,7 @@ import type { Secure } from '../upstream/secure.ts';
  *   SPUBLISH <word>   moves the primary's offset behind every write that was answered before
  *   ROLE              tells that offset
  *   WAIT n ms         comes back when n replicas have it, or with fewer when the time is over
+ *   WAIT n ms         at once if they have it; see `FIRST_WAIT_MS`
  *
  * One barrier at a time: WAIT stops a connection. Barriers overlap over several links.
  */
@@ -93,7 +94,7 @@ export class BarrierLink implements ConnectionOwner {
     this.#replies += 1;
     if (this.#replies === 2) return this.#onRole(reply);
     if (typeof reply !== 'number') return this.end(`the node refused a barrier: ${textOf(reply)}`);
-    if (this.#replies < 3) return;
+    if (this.#replies < 4) return;
     this.busy = false;
     this.#owner.onCount(this, reply);
   }
@@ -117,13 +118,23 @@ export interface BarrierOwner {
 
 /** A channel of our own, to which nobody listens; a message touches no key and needs no handling by replicas. */
 export const CHANNEL = 'ringside:barrier';
-/** How long the primary waits for its replicas before it says how many there were: then it is asked again. */
+/**
+ * How long the primary waits for its replicas before it asks them once more, for the same offset.
+ *
+ * Replicas leave Nagle's algorithm on towards their primary (`connectWithMaster` in replication.c of Redis 7.0 sets no
+ * TCP_NODELAY): of two confirmations in a row the second stays in the replica's kernel until the primary acknowledges the
+ * first. With nothing else on its way to the replica that takes 40 ms, the time of a delayed acknowledgement; the second
+ * question takes it along. Another word would not do: its own confirmation would be the next to stay.
+ */
+const FIRST_WAIT_MS = 5;
+/** After so long it says how many there were: then another barrier is sent. */
 export const WAIT_MS = 100;
 
 function barrierFor(required: number): Buffer {
   const known = encoded[required];
   if (known !== undefined) return known;
-  const commands = [['SPUBLISH', CHANNEL, ''], ['ROLE'], ['WAIT', String(required), String(WAIT_MS)]];
+  const waits = [FIRST_WAIT_MS, WAIT_MS - FIRST_WAIT_MS].map(waitMs => ['WAIT', String(required), String(waitMs)]);
+  const commands = [['SPUBLISH', CHANNEL, ''], ['ROLE'], ...waits];
   const bytes = Buffer.concat(commands.map(words => encodeCommand(words)));
   encoded[required] = bytes;
   return bytes;

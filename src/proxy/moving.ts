@@ -1,6 +1,6 @@
 import { Backoff } from '../base/backoff.ts';
 import { ByteSet } from '../base/byte-set.ts';
-import { Fifo } from '../base/fifo.ts';
+import { type Flushable, scheduleFlush } from '../base/flush-queue.ts';
 import { Random } from '../base/random.ts';
 import { ON_THE_MOVE } from '../ring/ring.ts';
 import { pulledSetName } from '../topology/credentials.ts';
@@ -11,18 +11,29 @@ import { Failure, type Request } from '../upstream/request.ts';
 import type { Client } from './client.ts';
 import type { Verdict } from './forward.ts';
 import type { Proxy } from './proxy.ts';
-import { Pull, type PullHost, type Waiter } from './pull.ts';
+import { Pull, type Waiter } from './pull.ts';
+import { MOST_BATCH_BYTES, MOST_BATCH_KEYS, PullBatch, type PullHost } from './pull-batch.ts';
 import { PullLink, type PullLinkOwner } from './pull-link.ts';
+import { PullQueue } from './pull-queue.ts';
+import type { Sendable } from './pull-script.ts';
 import type { Shard } from './shard.ts';
 
 /**
- * The portion of keys that is on the move, as one proxy takes part in it: which keys it knows to have arrived, and the
- * pulls that are under way (`REPLICATION.md`, M2 and M3).
+ * The portion of keys that is on the move, as one proxy takes part in it: which keys it knows to have arrived, and those
+ * that are being pulled (`REPLICATION.md`, M2 and M3).
+ *
+ *   wanted ──► queue ──► batch ──► known to have arrived
+ *                ▲         │
+ *                └─ rest ──┘ set back
+ *
+ * Keys that are wanted in one turn of the event loop leave together at its end. While as many batches are under way as may
+ * be, further keys gather, and leave together as soon as one of them is through.
  *
  * It is bound to the epochs and primaries of giver and taker with which it was made: when any of them changes, the proxy
  * makes another one, which takes over what is known to have arrived and begins all else anew.
  */
-export class Moving implements PullHost, PullLinkOwner {
+export class Moving implements PullHost, PullLinkOwner, Flushable {
+  flushScheduled = false;
   readonly phase: CurrentPortion['phase'];
   readonly way: CurrentPortion['way'];
   readonly giver: Shard;
@@ -39,14 +50,23 @@ export class Moving implements PullHost, PullLinkOwner {
   readonly #proxy: Proxy;
   readonly #set: number;
   readonly #known: ByteSet;
+  /**
+   * Keys that the taker's primary was seen to have, pulled by somebody else. Whether its copies have them was not waited
+   * for, so this holds for these primaries alone and is not taken over by another `Moving`.
+   */
+  #seen = new ByteSet(MOST_KNOWN_BYTES);
+  #seenUnder: Proxy['rules'];
+  /** Of the keys that were asked for lately, the part that somebody else had pulled before. */
+  #thereShare = 0;
   /** By `pulledMember`, in latin1: all that somebody waits for. */
   readonly #pulls = new Map<string, Pull>();
   /** Those that are not begun. */
-  readonly #queue = new Fifo<Pull | null>(null, 16);
+  readonly #queue = new PullQueue();
   /** Those that were set back, and rest. */
   #resting: Pull[] = [];
+  /** Batches under way. */
   #active = 0;
-  /** So many of them are looked through, for those that nobody waits for any more. */
+  /** So many that are not begun are looked through, for those that nobody waits for any more. */
   #pruneAt = PRUNE_AT;
   #link: PullLink | null = null;
   #started = false;
@@ -67,6 +87,7 @@ export class Moving implements PullHost, PullLinkOwner {
     this.binding = bindingOf(topology);
     this.#proxy = proxy;
     this.#set = current.set;
+    this.#seenUnder = proxy.rules;
     this.#known = before !== null && before.#set === this.#set ? before.#known : new ByteSet(MOST_KNOWN_BYTES);
     this.#backoff = new Backoff(REST_MS, 1000, new Random((proxy.random() * 2 ** 32) >>> 0));
   }
@@ -91,7 +112,9 @@ export class Moving implements PullHost, PullLinkOwner {
 
   /** Whether a key of the portion may be used, on the taker: it is known to have arrived. */
   has(database: number, bytes: Uint8Array, start: number, length: number): boolean {
-    return this.phase === 'moving' && this.#known.has(database, bytes, start, length);
+    if (this.phase !== 'moving') return false;
+    if (this.#known.has(database, bytes, start, length)) return true;
+    return this.#seenUnder === this.#proxy.rules && this.#seen.has(database, bytes, start, length);
   }
 
   /** Pulls a key of the portion, once however many want it, and tells the waiter. */
@@ -99,7 +122,7 @@ export class Moving implements PullHost, PullLinkOwner {
     const name = pulledMember(database, key.toString('latin1'));
     let pull = this.#pulls.get(name);
     if (pull === undefined) {
-      pull = new Pull(database, key, this);
+      pull = new Pull(database, key, name, this.nowMs);
       this.#pulls.set(name, pull);
       this.#queue.push(pull);
     }
@@ -132,19 +155,55 @@ export class Moving implements PullHost, PullLinkOwner {
     this.#resting = [];
   }
 
-  sendPut(request: Request, command: Buffer): void {
-    const lane = this.taker.lane(0, 2);
-    if (lane.full) return request.receiver.onFailure(request, Failure.Overloaded, 'proxy.limits.laneQueue is reached');
-    lane.send(request, command, 0, command.length);
+  /** At the end of the event loop's turn: begins what was wanted, and sends it with whatever else the giver is asked. */
+  flush(): void {
+    this.#begin();
+    this.#link?.flush();
   }
 
-  onPulled(pull: Pull): void {
-    const { metrics } = this.#proxy;
-    metrics.moving.pulled += 1;
-    metrics.moving.pullTime.observe((performance.now() - pull.begunMs) * 1000);
+  /** While a good part of what is wanted is there already, asking for that saves more than it costs. */
+  get looksFirst(): boolean {
+    return this.#thereShare > WORTH_LOOKING;
+  }
+
+  get readsCopies(): boolean {
+    return this.#proxy.rules.readsCopies;
+  }
+
+  noteThere(there: number, asked: number): void {
+    this.#thereShare += (there / asked - this.#thereShare) * Math.min(1, asked / RECENT_KEYS);
+  }
+
+  onThere(pulls: readonly Pull[]): void {
+    const { moving } = this.#proxy.metrics;
     this.problem = '';
-    this.#known.add(pull.database, pull.key, 0, pull.key.length);
-    this.#finish(pull, '');
+    this.#forgetOldLooks();
+    for (const { database, key } of pulls) {
+      moving.there += 1;
+      this.#seen.add(database, key, 0, key.length);
+    }
+    for (const pull of pulls) this.#finish(pull, '');
+  }
+
+  sendToTaker(request: Request, call: Sendable): void {
+    const lane = this.taker.lane(0, 2);
+    if (lane.full) return request.receiver.onFailure(request, Failure.Overloaded, 'proxy.limits.laneQueue is reached');
+    const segment = lane.room(call.length);
+    call.write(segment.buffer, segment.used);
+    lane.sendWritten(request, segment, call.length);
+  }
+
+  onPulled(pulls: readonly Pull[]): void {
+    const { moving } = this.#proxy.metrics;
+    const nowMs = performance.now();
+    this.problem = '';
+    // All of them may be used before anybody goes on.
+    for (const { database, key, begunMs } of pulls) {
+      moving.pulled += 1;
+      moving.pullTime.observe((nowMs - begunMs) * 1000);
+      this.#known.add(database, key, 0, key.length);
+    }
+    for (const pull of pulls) this.#finish(pull, '');
   }
 
   onRefused(pull: Pull, text: string): void {
@@ -156,15 +215,20 @@ export class Moving implements PullHost, PullLinkOwner {
   onSetBack(pull: Pull, problem: string): void {
     this.#proxy.metrics.moving.failed += 1;
     this.problem = problem;
-    this.#active -= 1;
     this.#resting.push(pull);
     this.#rest ??= setTimeout(() => this.#endRest(), REST_MS);
+  }
+
+  onNoRoom(pulls: readonly Pull[]): void {
+    this.#queue.putBack(pulls);
     this.#pump();
   }
 
   onClosed(): void {
-    // Who waits for it is held until the topology says how it goes on.
     this.problem = `the portion is closed on shard ${this.taker.name}`;
+  }
+
+  onPlaceFree(): void {
     this.#active -= 1;
     this.#pump();
   }
@@ -185,29 +249,32 @@ export class Moving implements PullHost, PullLinkOwner {
     }, this.#backoff.nextMs());
   }
 
-  /** Begins as many pulls as may be under way at a time. */
+  /** There may be something to begin, at the end of this turn of the event loop. */
   #pump(): void {
+    if (this.#queue.length > 0) scheduleFlush(this);
+  }
+
+  /** Begins as many batches as may be under way at a time. */
+  #begin(): void {
     if (this.ended || !this.#started || this.phase !== 'moving') return;
     while (this.#queue.length > 0 && this.#active < MOST_ACTIVE) {
       if (this.#link === null) this.#open();
       const link = this.#link;
       if (link === null || !link.ready || !this.#proxy.pool.admitsSmall()) return;
-      const pull = this.#queue.shift() as Pull;
-      if (!pull.isWanted) {
-        this.#forget(pull);
-        continue;
+      const wanted: Pull[] = [];
+      for (const pull of this.#queue.take(MOST_BATCH_KEYS, MOST_BATCH_BYTES)) {
+        if (pull.isWanted) wanted.push(pull);
+        else this.#forget(pull);
       }
+      const [first, ...others] = wanted;
+      if (first === undefined) continue;
       this.#active += 1;
-      pull.begin(link);
+      new PullBatch([first, ...others], link, this).begin();
     }
   }
 
   #prune(): void {
-    for (let left = this.#queue.length; left > 0; left -= 1) {
-      const pull = this.#queue.shift() as Pull;
-      if (pull.isWanted) this.#queue.push(pull);
-      else this.#forget(pull);
-    }
+    for (const pull of this.#queue.prune()) this.#forget(pull);
     this.#pruneAt = Math.max(PRUNE_AT, this.#queue.length * 2);
   }
 
@@ -226,18 +293,23 @@ export class Moving implements PullHost, PullLinkOwner {
   }
 
   #finish(pull: Pull, problem: string): void {
-    this.#active -= 1;
     this.#forget(pull);
     for (const waiter of pull.waiters) {
       if (waiter.over) continue;
       waiter.left -= 1;
       if (waiter.left === 0 || problem !== '') waiter.onArrived(problem);
     }
-    this.#pump();
+  }
+
+  /** Under other rules, copies may be read from that were not waited for. */
+  #forgetOldLooks(): void {
+    if (this.#seenUnder === this.#proxy.rules) return;
+    this.#seenUnder = this.#proxy.rules;
+    this.#seen = new ByteSet(MOST_KNOWN_BYTES);
   }
 
   #forget(pull: Pull): void {
-    this.#pulls.delete(pulledMember(pull.database, pull.key.toString('latin1')));
+    this.#pulls.delete(pull.name);
   }
 }
 
@@ -254,8 +326,12 @@ export function bindingOf(topology: Topology): string {
   return JSON.stringify([move.id, move.current, place(route.giver), place(route.taker)]);
 }
 
-/** Pulls under way at a time: each holds a value of at most `move.bigKey`. */
-const MOST_ACTIVE = 64;
+/** Batches under way at a time: each holds values of `MOST_BATCH_BYTES`, or one of at most `move.bigKey`. */
+const MOST_ACTIVE = 4;
+/** Below this part, most readings would be in vain, and only delay what has to be pulled. */
+const WORTH_LOOKING = 0.25;
+/** Keys over which that part is taken. */
+const RECENT_KEYS = 32;
 const PRUNE_AT = 1024;
 /** How long a pull rests that was set back. */
 const REST_MS = 50;

@@ -2,6 +2,7 @@ import { type Flushable, scheduleFlush } from '../base/flush-queue.ts';
 import { REPLY_GARBAGE, REPLY_UNFINISHED, ReplyDecoder } from '../resp/reply-decoder.ts';
 import { decodeReply, type ReplyValue } from '../resp/reply-value.ts';
 import type { Connection, ConnectionOwner } from '../upstream/connection.ts';
+import type { ScriptCall } from './pull-script.ts';
 import type { Shard } from './shard.ts';
 
 /**
@@ -16,7 +17,7 @@ export class PullLink implements ConnectionOwner, Flushable {
   readonly #connection: Connection;
   readonly #decoder = new ReplyDecoder();
   #asked: Asker[] = [];
-  #unsent: Buffer[] = [];
+  #unsent: ScriptCall[] = [];
   /** What has come of a reply that is not whole. */
   #cut: Buffer[] = [];
   #heardMs = 0;
@@ -32,12 +33,12 @@ export class PullLink implements ConnectionOwner, Flushable {
     return this.#connection.ready;
   }
 
-  /** Sends one command at the end of this turn of the event loop. */
-  ask(command: Buffer, asker: Asker): void {
+  /** Sends a call at the end of this turn of the event loop, or at the next `flush`. */
+  ask(call: ScriptCall, asker: Asker): void {
     if (this.#ended) return asker.onLost();
     if (this.#asked.length === 0) this.#heardMs = performance.now();
     this.#asked.push(asker);
-    this.#unsent.push(command);
+    this.#unsent.push(call);
     scheduleFlush(this);
   }
 
@@ -54,8 +55,11 @@ export class PullLink implements ConnectionOwner, Flushable {
 
   flush(): void {
     if (this.#unsent.length === 0) return;
-    const bytes = Buffer.concat(this.#unsent);
+    const unsent = this.#unsent;
     this.#unsent = [];
+    const bytes = Buffer.allocUnsafe(unsent.reduce((sum, { length }) => sum + length, 0));
+    let at = 0;
+    for (const call of unsent) at = call.write(bytes, at);
     this.#connection.write(bytes);
   }
 

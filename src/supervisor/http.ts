@@ -3,9 +3,18 @@ import type { ServerResponse } from 'node:http';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import type { Topology } from '../topology/snapshot.ts';
 import type { Order, OrderAnswer } from './core/engine.ts';
+import type { EmptyAnswer } from './emptying.ts';
 import type { ClusterEvent } from './events.ts';
 import { askLeader, FORWARDED } from './leader-link.ts';
-import { type OrderMistake, readLeave, readMoveOrder, readNodeOrder, readOrder } from './orders.ts';
+import {
+  type EmptyWish,
+  type OrderMistake,
+  readEmptyWish,
+  readLeave,
+  readMoveOrder,
+  readNodeOrder,
+  readOrder,
+} from './orders.ts';
 import type { MovePlan } from './plan.ts';
 import type { Leave } from './planner.ts';
 import { type Proposal, readProposal } from './proposal.ts';
@@ -27,6 +36,8 @@ export interface HttpSource {
   leader(): Promise<string | null>;
   /** Null: this supervisor does not lead. */
   order(order: Order): OrderAnswer | null;
+  /** Has a spare emptied, or says what that would discard; null: this supervisor does not lead. */
+  empty(node: string, wish: EmptyWish): Promise<EmptyAnswer | null>;
   /** What a proposal would move; null: this supervisor does not lead. */
   plan(proposal: Proposal): Promise<MovePlan | null>;
   /** Begins what a plan has shown; null: this supervisor does not lead. */
@@ -66,6 +77,7 @@ const BODY_BYTES = 8 * 1024 * 1024;
  *   POST /v1/apply                         { proposal, basis: of the plan, allowStalls? }
  *   POST /v1/move/pause, resume, throttle, abort      resume: { allowStalls? }; throttle: { keysPerSecond: number or null }
  *   POST /v1/nodes/ID/drain, undrain       drain: { to?: node id, zone? }
+ *   POST /v1/nodes/ID/empty                { confirmed?: { runId, keys }, acceptLoss? }: { text, holds }
  */
 export class SupervisorHttp {
   readonly #server: FastifyInstance;
@@ -102,11 +114,7 @@ export class SupervisorHttp {
     });
     this.#server.post('/v1/nodes/:id/:order', hasToken, (request, reply) => {
       const { id, order } = request.params as { id: string; order: string };
-      const nodes = source.topology()?.nodes ?? [];
-      const isKnown = nodes.some(node => node.id === id) || !source.isLeading;
-      const ids = nodes.map(node => node.id).join(', ');
-      const stranger: OrderMistake = { status: 404, error: `there is no node ${id}; there are ${ids}` };
-      return this.#take(isKnown ? readNodeOrder(id, order, request.body) : stranger, request, reply);
+      return this.#onNodeOrder(id, order, request, reply);
     });
     this.#server.setErrorHandler((error: { statusCode?: number; message: string }, _request, reply) => {
       return reply.code(error.statusCode ?? 500).send({ error: error.message });
@@ -163,6 +171,21 @@ export class SupervisorHttp {
       return reply.code(404).send({ error: `there is no shard ${name}; there are ${names}` });
     }
     return this.#take(order, request, reply);
+  }
+
+  async #onNodeOrder(id: string, word: string, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    const nodes = this.#source.topology()?.nodes ?? [];
+    if (this.#source.isLeading && !nodes.some(node => node.id === id)) {
+      const ids = nodes.map(node => node.id).join(', ');
+      return reply.code(404).send({ error: `there is no node ${id}; there are ${ids}` });
+    }
+    if (word !== 'empty') return this.#take(readNodeOrder(id, word, request.body), request, reply);
+    const wish = readEmptyWish(request.body);
+    if ('error' in wish) return reply.code(wish.status).send({ error: wish.error });
+    const answer = await this.#source.empty(id, wish);
+    return answer?.holds === undefined
+      ? this.#tell(answer, request, reply)
+      : reply.code(202).send({ accepted: true, text: answer.text, holds: answer.holds });
   }
 
   async #take(order: Order | OrderMistake, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {

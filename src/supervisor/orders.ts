@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Order } from './core/engine.ts';
+import type { Confirmed, Order } from './core/engine.ts';
 import type { Leave } from './planner.ts';
 
 /**
@@ -64,7 +64,31 @@ const drain = z.strictObject({
   zone: z.string().min(1).nullable().default(null),
 });
 
-/** About one node. */
+/** What a person says of a spare that is to be emptied. */
+export interface EmptyWish {
+  /** What was shown and is given up; null: it is only asked what there is. */
+  readonly confirmed: Confirmed | null;
+  readonly acceptLoss: boolean;
+}
+
+const empty = z.strictObject({
+  confirmed: z
+    .strictObject({ runId: z.string().min(1), keys: z.int().min(0) })
+    .nullable()
+    .default(null),
+  acceptLoss: z.boolean().default(false),
+});
+
+export function readEmptyWish(body: unknown): EmptyWish | OrderMistake {
+  const read = empty.safeParse(body ?? {});
+  if (read.success) return read.data;
+  return {
+    status: 400,
+    error: 'expected { "confirmed": { "runId", "keys" } as they were shown, "acceptLoss": true or false }, or nothing',
+  };
+}
+
+/** About one node's place. */
 export function readNodeOrder(node: string, word: string, body: unknown): Order | OrderMistake {
   if (word === 'drain') {
     const read = drain.safeParse(body ?? {});
@@ -75,7 +99,7 @@ export function readNodeOrder(node: string, word: string, body: unknown): Order 
     if (nothing.safeParse(body ?? {}).success) return { kind: 'undrain', node };
     return { status: 400, error: 'expected nothing, undrain takes no words' };
   }
-  return { status: 404, error: `there is no order ${word} for a node; there are drain and undrain` };
+  return { status: 404, error: `there is no order ${word} for a node; there are drain, undrain and empty` };
 }
 
 const leave = z.looseObject({ basis: z.string().min(1), allowStalls: z.boolean().default(false) });

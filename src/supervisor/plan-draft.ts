@@ -3,6 +3,7 @@ import { type Exchange, exchangeBetween } from '../ring/arcs.ts';
 import type { RingConfig } from '../ring/ring.ts';
 import { placeShards } from '../topology/placement.ts';
 import type { Topology, TopologyNode, TopologyShard } from '../topology/snapshot.ts';
+import { type Claim, claimSpares, type Shortages, takenText } from './plan-spares.ts';
 import { isSameRing, type Proposal, type ProposedShard } from './proposal.ts';
 import { reconcile, withoutEmptyShards } from './reconcile.ts';
 
@@ -16,6 +17,8 @@ export interface Draft {
   readonly warnings: readonly string[];
   readonly ring: { readonly before: RingConfig; readonly after: RingConfig } | null;
   readonly added: readonly NewShard[];
+  /** What was chosen, or weighed, by more than the proposal says: a plan rests on that, too. */
+  readonly choices: readonly string[];
   readonly removed: readonly TopologyShard[];
   readonly weights: readonly { readonly shard: string; readonly before: number; readonly after: number }[];
   /** New spares, spares that go, other zones and addresses, other numbers of copies: no key moves for them. */
@@ -34,14 +37,24 @@ export interface NewShard {
   readonly nodes: readonly string[];
 }
 
-/** Names what a plan rests on: as long as this is the same, its words about keys hold. */
-export function basisOf({ ring, shards, move }: Topology): string {
-  const parts = [ring, shards.map(({ name, weight }) => [name, weight]), move?.id ?? null];
+/** Names what a plan rests on: as long as this is the same, its words about keys, and about who gets which nodes, hold. */
+export function basisOf({ ring, shards, move }: Topology, choices: readonly string[] = []): string {
+  const parts = [ring, shards.map(({ name, weight }) => [name, weight]), move?.id ?? null, ...choices];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16);
 }
 
-/** `unfit`: why nodes cannot be of a new shard, by id, those included that the topology does not know yet. */
-export function draft(kept: Topology, proposal: Proposal, unfit: ReadonlyMap<string, string>): Draft {
+const NO_SHORTAGES: Shortages = new Map();
+
+/**
+ * `unfit`: why nodes cannot be of a new shard, by id, those included that the topology does not know yet; `shortages`: what
+ * shards lack, by name.
+ */
+export function draft(
+  kept: Topology,
+  proposal: Proposal,
+  unfit: ReadonlyMap<string, string>,
+  shortages: Shortages = NO_SHORTAGES,
+): Draft {
   const base = withoutEmptyShards(kept);
   const { topology, refused: strange } = reconcile(base, proposal);
   const proposed = new Map(proposal.shards.map(shard => [shard.name, shard]));
@@ -54,16 +67,21 @@ export function draft(kept: Topology, proposal: Proposal, unfit: ReadonlyMap<str
   const isOther = !isSameRing(base.ring, proposal.ring);
   const ring = isOther ? { before: base.ring, after: proposal.ring } : null;
   const wanted = proposal.shards.filter(({ name }) => !present.has(name));
-  const { added, refused: unplaced } = placeNew(topology, wanted, unfit);
+  const claims = claimSpares(base, topology, proposal, freeOf(topology, wanted), shortages, unfit);
+  const { added, refused: unplaced } = placeNew(topology, wanted, unfit, claims);
   const next = withNewShards(topology, added);
   const moves = isOther || removed.length > 0 || weights.length > 0 || added.length > 0;
   const unsound = wrongRing(proposal);
   const isSound = moves && unsound.length === 0;
   const goal = isSound ? new Map(next.shards.map(({ name }) => [name, proposed.get(name)?.weight ?? 0])) : null;
+  const goesTo = destinations(base, next);
+  const taken = claims.flatMap(claim => takenText(claim, goesTo) ?? []);
+  const chosen = added.filter(({ name }) => wanted.some(shard => shard.name === name && shard.nodes === null));
   const wrong = [...whyNotBegun(kept), ...unsound, ...wrongMembers(proposal), ...unplaced, ...strange];
   return {
     refused: [...new Set(wrong)],
-    warnings: warningsOf(ring, added, removed),
+    warnings: [...warningsOf(ring, added, removed), ...taken],
+    choices: [...chosen.map(({ name, nodes }) => `${name} ${nodes.join(' ')}`), ...taken],
     ...{ ring, added, removed, weights, next, goal },
     nodeChanges: nodeChangesOf(base, topology),
     exchange: goal === null ? NO_EXCHANGE : exchangeOf(next, proposal.ring, goal),
@@ -108,20 +126,38 @@ function wrongMembers({ shards }: Proposal): string[] {
   });
 }
 
-/** Which nodes make up the new shards: those that are named, or whichever are free. */
-function placeNew(
-  { shards, nodes }: Topology,
-  wanted: readonly ProposedShard[],
-  unfit: ReadonlyMap<string, string>,
-): { added: readonly NewShard[]; refused: readonly string[] } {
-  const ids = new Set(nodes.map(({ id }) => id));
+/** Nodes of no shard, and named for none. */
+function freeOf({ shards, nodes }: Topology, wanted: readonly ProposedShard[]): TopologyNode[] {
   const taken = new Set([...shards.flatMap(shard => shard.nodes), ...wanted.flatMap(shard => shard.nodes ?? [])]);
-  const free = nodes.filter(({ id, draining }) => !taken.has(id) && !draining);
+  return nodes.filter(({ id, draining }) => !taken.has(id) && !draining);
+}
+
+/** The shard to which each spare goes that is one no longer. */
+function destinations(before: Topology, { shards }: Topology): ReadonlyMap<string, string> {
+  const members = new Set(before.shards.flatMap(({ nodes }) => nodes));
+  return new Map(
+    shards.flatMap(({ name, nodes }) => nodes.flatMap(id => (members.has(id) ? [] : [[id, name] as const]))),
+  );
+}
+
+/** Which nodes make up the new shards: those that are named, or whichever are free and kept for nobody. */
+function placeNew(
+  topology: Topology,
+  wanted: readonly ProposedShard[],
+  fitness: ReadonlyMap<string, string>,
+  claims: readonly Claim[],
+): { added: readonly NewShard[]; refused: readonly string[] } {
+  const { nodes } = topology;
+  const ids = new Set(nodes.map(({ id }) => id));
+  const free = freeOf(topology, wanted);
+  const unfit = new Map(fitness);
+  for (const { shard, why, kept } of claims)
+    for (const id of kept) unfit.set(id, `it is kept for shard ${shard}, where ${why}`);
   const refused: string[] = [];
   const added = wanted.map(({ name, weight, nodes: named, copies }): NewShard => {
     if (named !== null) return { name, weight, nodes: named };
     const fit = free.filter(({ id }) => !unfit.has(id));
-    if (fit.length < copies) refused.push(tooFew(name, copies, free, unfit));
+    if (fit.length < copies) refused.push(tooFew(name, copies, free, unfit, claims));
     const chosen = placeShards(fit, 1, Math.max(1, Math.min(copies, fit.length)));
     const members = fit.length === 0 ? [] : (chosen.shards[0]?.nodes ?? []);
     for (const id of members)
@@ -149,12 +185,15 @@ function tooFew(
   copies: number,
   free: readonly TopologyNode[],
   unfit: ReadonlyMap<string, string>,
+  claims: readonly Claim[],
 ): string {
   const fit = free.filter(({ id }) => !unfit.has(id));
   const rest = free.flatMap(({ id }) => (unfit.has(id) ? [`${id}: ${unfit.get(id)}`] : []));
   const others = rest.length === 0 ? '' : ` (${rest.join('; ')})`;
+  const isKept = free.some(({ id }) => claims.some(({ kept }) => kept.includes(id)));
+  const named = isKept ? `, or name the shard's own to take what is kept` : '';
   const words = copies === 1 ? 'one free node' : `${copies} free nodes`;
-  return `shard ${name} needs ${words}, and there ${fit.length === 1 ? 'is 1' : `are ${fit.length}`}${others}: name further ones under \`nodes\` in the settings`;
+  return `shard ${name} needs ${words}, and there ${fit.length === 1 ? 'is 1' : `are ${fit.length}`}${others}: name further ones under \`nodes\` in the settings${named}`;
 }
 
 /**

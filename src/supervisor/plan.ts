@@ -113,8 +113,11 @@ export interface PlanSight {
 
 /** What a key costs in the set of pulled keys besides its name. */
 const MEMBER_BYTES = 90;
-/** What a portion takes however few keys it has: it is looked through, announced, walked twice and closed. */
+/** What a portion takes however few keys it has: it is announced, fenced twice and closed. */
 const PORTION_MS = 500;
+/** What nodes are busy for a key that moves, and for one that a walk only passes by (measured, with values of 100 bytes). */
+const WORK_MS_PER_KEY = 0.02;
+const WORK_MS_PER_PASSED_KEY = 0.002;
 /** What a sample must differ by from what the ring says, in deviations, before it is believed instead. */
 const DOUBT = 5;
 const SHOWN_LARGE_KEYS = 20;
@@ -139,7 +142,7 @@ export function makePlan(kept: Topology, draft: Draft, sight: PlanSight, setting
     return why !== undefined && (givers.has(name) || takers.has(name)) ? [`shard ${name}: ${why}`] : [];
   });
   const plan = {
-    basis: basisOf(kept),
+    basis: basisOf(kept, draft.choices),
     isEmpty,
     refused: [...draft.refused, ...troubled, ...olderTakers(draft, flows, sight), ...unfit.map(tooLittleMemory)],
     warnings: [...draft.warnings, ...misplaced(draft, sight)],
@@ -156,11 +159,26 @@ export function makePlan(kept: Topology, draft: Draft, sight: PlanSight, setting
     keysInAll: sumOf([...sight.samples.values()], sample => sample.keys),
     portions: portions.length,
     keysPerSecond: settings.keysPerSecond,
-    durationMs: Math.ceil((keys / settings.keysPerSecond) * 1000) + portions.length * PORTION_MS,
+    durationMs: durationOf(flows, portions, sight, settings),
     ...{ memory, largeKeys },
     sampled: sumOf([...sight.samples.values()], sample => sample.sampled.length),
   };
   return { ...plan, summary: summaryOf(plan) };
+}
+
+/** A giver is walked through once before anything goes, and once for each of its portions. */
+function durationOf(
+  flows: readonly Flow[],
+  portions: readonly Portion[],
+  { samples }: PlanSight,
+  { keysPerSecond, workPercent }: MoveSettings,
+): number {
+  const keys = sumOf(flows, flow => flow.keys);
+  const givers = [...portions.map(({ source }) => source), ...new Set(flows.map(({ source }) => source))];
+  const passed = sumOf(givers, giver => samples.get(giver)?.keys ?? 0);
+  const workMs = keys * WORK_MS_PER_KEY + passed * WORK_MS_PER_PASSED_KEY;
+  const leastMs = Math.max((keys * 1000) / keysPerSecond, (workMs * 100) / workPercent);
+  return Math.ceil(leastMs) + portions.length * PORTION_MS;
 }
 
 /** What goes between shards, cut into the portions in which it goes. */

@@ -5,7 +5,7 @@ import type { Topology } from '../topology/snapshot.ts';
 import { validateTopology } from '../topology/validate.ts';
 import { NodeCalls } from './act.ts';
 import type { Observation } from './core/effect.ts';
-import type { OrderAnswer } from './core/engine.ts';
+import type { NodeStatus, OrderAnswer } from './core/engine.ts';
 import type { NodeReport } from './core/node-report.ts';
 import type { SupervisorIdentity } from './identity.ts';
 import { LEADS_NO_MORE, type Leading, type Sight } from './leading.ts';
@@ -45,14 +45,14 @@ export async function planMove(parts: PlanParts, proposal: Proposal): Promise<Mo
 
 /** Null: the leadership has ended meanwhile, and nothing was done. Never rejects but for mistakes of this program. */
 export async function applyPlan(parts: PlanParts, proposal: Proposal, leave: Leave): Promise<OrderAnswer | null> {
-  const { plan, unfit } = await prepare(parts, proposal);
+  const { plan, unfit, shortages } = await prepare(parts, proposal);
   if (parts.leading.isStopped) return null;
   const objection = objectionTo(plan, leave);
   if (objection !== null) return { accepted: false, text: objection };
   const why = `${plan.summary} (ringside apply)`;
   const failure = await parts.leading.restructure(topology => {
-    if (basisOf(topology) !== plan.basis) return CHANGED;
-    const made = draft(topology, proposal, unfit);
+    const made = draft(topology, proposal, unfit, shortages);
+    if (basisOf(topology, made.choices) !== plan.basis) return CHANGED;
     const [reason] = made.refused;
     return reason ?? begun(topology, made, plan, parts.config, leave);
   }, why);
@@ -61,8 +61,8 @@ export async function applyPlan(parts: PlanParts, proposal: Proposal, leave: Lea
   return { accepted: true, text: plan.summary };
 }
 
-const CHANGED =
-  'the ring, the shards or a move have changed since that plan was made: look at a new one (ringside plan)';
+export const CHANGED =
+  'the ring, the shards, a move or the nodes to be had have changed since that plan was made: look at a new one (ringside plan)';
 
 function objectionTo(plan: MovePlan, { basis, allowStalls }: Leave): string | null {
   if (plan.basis !== basis) return CHANGED;
@@ -102,7 +102,12 @@ async function prepare({ leading, config, clock }: PlanParts, proposal: Proposal
     seen.set(id, looks[index] as Observation);
   });
   const unfit = whyUnfit(sight, seen);
-  const drafted = draft(topology, proposal, unfit);
+  const shortages = new Map(
+    sight.knowledge.engine.shards.flatMap(({ name, shortage }) =>
+      shortage === null ? [] : [[name, shortage] as const],
+    ),
+  );
+  const drafted = draft(topology, proposal, unfit, shortages);
   const samples = drafted.goal === null ? new Map<string, ShardSample>() : await sampleAll(sight, config);
   const troubled = new Map(
     sight.knowledge.engine.shards.flatMap(({ name, state, why }) =>
@@ -116,7 +121,7 @@ async function prepare({ leading, config, clock }: PlanParts, proposal: Proposal
     nodes.set(id, { usedBytes: usedMemoryBytes, maxBytes: maxMemoryBytes, version });
   }
   const plan = makePlan(topology, warned(drafted, config), { samples, nodes, troubled }, config.supervisor.move);
-  return { plan, unfit };
+  return { plan, unfit, shortages };
 }
 
 /** Epochs fence proxies, and nobody else. */
@@ -128,7 +133,7 @@ function warned(drafted: Draft, { nodeAccess }: Config): Draft {
 }
 
 /** Once every node was heard of, or has had the time for it. */
-async function settledSight(leading: Leading, clock: Clock): Promise<Sight> {
+export async function settledSight(leading: Leading, clock: Clock): Promise<Sight> {
   const endMs = clock.nowMs() + FIRST_WORDS_MS;
   for (;;) {
     const sight = leading.sight();
@@ -173,20 +178,23 @@ function whyUnfit({ topology, knowledge }: Sight, seen: ReadonlyMap<string, Obse
     if (members.has(id)) continue;
     const status = statuses.get(id);
     const observation = seen.get(id);
+    const isEmptied = status?.emptying?.step === 'empties';
     const health = status !== undefined && status.health !== 'up' ? `it does not serve (${status.health})` : null;
-    const why = status?.needs ?? health ?? whyNotEmpty(observation);
+    const why = isEmptied ? 'it is just being emptied' : (status?.needs ?? health ?? whyNotEmpty(observation, status));
     if (why !== null) unfit.set(id, why);
   }
   return unfit;
 }
 
-function whyNotEmpty(observation: Observation | undefined): string | null {
+function whyNotEmpty(observation: Observation | undefined, status: NodeStatus | undefined): string | null {
   if (observation === undefined) return 'nothing was heard of it yet';
   if (observation.kind !== 'report') return `it does not answer as it must: ${observation.text}`;
   const { keys, loading }: NodeReport = observation.report;
   if (loading) return 'it is still loading its data';
   if (keys === 0) return null;
-  return `it holds ${keys} keys, and a shard that is added begins empty: empty it, or start it again without its data`;
+  // Only what is a node of the cluster already takes the order.
+  const empty = status === undefined ? 'empty it' : `empty it (ringside node empty ${status.id})`;
+  return `it holds ${keys} keys, and a shard that is added begins empty: ${empty}, or start it again without its data`;
 }
 
 /** What cannot be looked at is left out: the plan then goes by the ring alone. */

@@ -1,7 +1,15 @@
 import { currentRoute } from '../topology/move.ts';
 import type { Topology, TopologyNode, TopologyShard } from '../topology/snapshot.ts';
 import type { Observation } from './core/effect.ts';
-import type { DrainStatus, EngineStatus, LargeKey, PrimaryChange, ShardStatus as ShardWork } from './core/engine.ts';
+import type {
+  DrainStatus,
+  EmptyingStatus,
+  EngineStatus,
+  MovePhase,
+  MoveStatus as MoveWork,
+  PrimaryChange,
+  ShardStatus as ShardWork,
+} from './core/engine.ts';
 import type { NodeReport } from './core/node-report.ts';
 
 /**
@@ -30,47 +38,14 @@ export interface ClusterStatus {
   readonly move: MoveStatus | null;
 }
 
-/** What the topology says of the move, and what the leader knows besides. */
-export interface MoveStatus {
+/** What the leader knows of the move, with what the topology says of it; a follower has the latter alone. */
+export interface MoveStatus extends Omit<MoveWork, 'phase'> {
   /** Of each move another. */
   readonly id: number;
-  /**
-   * `waits` (for a shard that is formed or failed over), `inspects`, `prepares`, `moves`, `closes`, `ends`, `paused`;
-   * `unknown` where no leader tells.
-   */
-  readonly phase: string;
-  /** A sentence: what is going on, or what it waits for. */
-  readonly why: string;
-  /** Portion n, from 1, of so many. */
-  readonly portion: number;
-  readonly portions: number;
-  /** Shards between which keys go now, or next; null: none are left, or it is not known. */
-  readonly giver: string | null;
-  readonly taker: string | null;
-  /** `there`, `back` (it had arrived), `return` (it had not); null: nothing is under way. */
-  readonly way: string | null;
-  readonly keysMoved: number;
-  /** Estimated. */
-  readonly keysInAll: number;
-  readonly bytesMoved: number;
-  readonly keysPerSecond: number;
-  readonly mostKeysPerSecond: number;
-  /** What the giver's answers take longer, in milliseconds; null: not measured. */
-  readonly addedLatencyMs: number | null;
-  readonly mostAddedLatencyMs: number;
-  /** Null: not known, or it stands still. */
-  readonly leftMs: number | null;
-  /** Why it stands still; null: it goes on. */
-  readonly paused: string | null;
-  /** What was moved goes back. */
-  readonly aborting: boolean;
+  /** `unknown` where no leader tells. */
+  readonly phase: MovePhase | 'unknown';
+  /** A person has accepted that large keys hold their shards up. */
   readonly allowStalls: boolean;
-  /** What only a person can do; null: nothing. */
-  readonly needs: string | null;
-  /** Keys that go, or went, by themselves, the largest first. */
-  readonly largeKeys: readonly LargeKey[];
-  /** Keys that were given up since the set of pulled keys had been evicted. */
-  readonly evicted: number;
 }
 
 export interface ShardStatus {
@@ -149,6 +124,8 @@ export interface NodeStatus {
   readonly draining: boolean;
   /** How far that has come, and what it needs; null: it is not drained, or no leader tells. */
   readonly drain: DrainStatus | null;
+  /** How far it has come to discard what it holds, by order; null: nobody has ordered that, or no leader tells. */
+  readonly emptying: EmptyingStatus | null;
 }
 
 /** What a supervisor knows besides the topology. */
@@ -270,6 +247,7 @@ function nodeStatus(node: TopologyNode, shard: TopologyShard | null, leading: Le
     needs: known?.needs ?? null,
     draining: node.draining,
     drain: known?.drain ?? null,
+    emptying: known?.emptying ?? null,
   };
 }
 

@@ -10,13 +10,15 @@ import { pause } from '../topology/pause.ts';
 import { initialTopology, type Topology } from '../topology/snapshot.ts';
 import { type Leadership, StoreError, type TopologyStore } from '../topology/store.ts';
 import type { OrderAnswer } from './core/engine.ts';
+import { type EmptyAnswer, emptySpare } from './emptying.ts';
 import { EventLog } from './events.ts';
 import { SupervisorHttp } from './http.ts';
 import { engineSettings, Leading } from './leading.ts';
 import { Counts, exposition } from './metrics.ts';
+import type { EmptyWish } from './orders.ts';
 import { type MovePlan, summaryOf } from './plan.ts';
 import { draft } from './plan-draft.ts';
-import { applyPlan, type Leave, planMove } from './planner.ts';
+import { applyPlan, CHANGED, type Leave, planMove } from './planner.ts';
 import { type Proposal, proposalOf } from './proposal.ts';
 import { reconcile, withoutEmptyShards } from './reconcile.ts';
 import { type ClusterStatus, clusterStatus } from './status.ts';
@@ -96,6 +98,7 @@ class Supervisor implements RunningSupervisor {
         },
         leader: () => this.#leader(),
         order: order => this.#leading?.order(order) ?? null,
+        empty: (node, wish) => this.#empty(node, wish),
         plan: proposal => this.#plan(proposal),
         apply: (proposal, leave) => this.#apply(proposal, leave),
       },
@@ -241,6 +244,11 @@ class Supervisor implements RunningSupervisor {
     this.#events.add({ level: 'warn', event: 'settings', shard: null, node: null, text });
   }
 
+  async #empty(node: string, wish: EmptyWish): Promise<EmptyAnswer | null> {
+    const leading = this.#leading;
+    return leading === null ? null : emptySpare({ leading, config: this.#config, clock: systemClock }, node, wish);
+  }
+
   async #plan(proposal: Proposal): Promise<MovePlan | null> {
     const leading = this.#leading;
     return leading === null ? null : planMove({ leading, config: this.#config, clock: systemClock }, proposal);
@@ -338,11 +346,14 @@ class Supervisor implements RunningSupervisor {
     };
     while (isWanted() && !this.#closing.signal.aborted) {
       const plan = await this.#plan(proposal);
-      // Null: between two terms, or a follower.
       const answer = plan === null ? null : await this.#apply(proposal, { basis: plan.basis, allowStalls: false });
-      if (answer !== null && !answer.accepted)
+      // Null: between two terms, or a follower; changed: who gets which nodes, since a copy was lost or made meanwhile.
+      const isToBeTriedAgain = answer === null || answer.text === CHANGED;
+      if (!isToBeTriedAgain && !answer.accepted)
         this.#tellSettings(`the change of shards in the settings was not begun: ${answer.text}`);
-      if (answer !== null) return;
+      // Nobody has looked at the plan.
+      if (answer?.accepted === true) for (const warning of plan?.warnings ?? []) this.#tellSettings(warning);
+      if (!isToBeTriedAgain) return;
       await pause(AUTO_AGAIN_MS, this.#closing.signal).catch(() => undefined);
     }
   }

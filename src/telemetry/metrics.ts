@@ -325,9 +325,10 @@ export const METRICS: readonly MetricRow[] = [
     type: 'counter',
     labels: ['outcome'],
     merge: 'sum',
-    help: 'Keys that were pulled to another shard because a client needed them; failed: tries that were begun anew or given up.',
+    help: 'Keys that were pulled to another shard because a client needed them; there: others had pulled them before; failed: tries that were begun anew or given up.',
     read: ({ proxy: { moving } }, put) => {
       put(moving.pulled, 'pulled');
+      put(moving.there, 'there');
       put(moving.failed, 'failed');
     },
   },

@@ -145,6 +145,8 @@ export class TopologyCells {
 export class MovingCells {
   /** Keys that this worker has pulled to their new shard. */
   pulled = 0;
+  /** Keys that clients of this worker needed, and that somebody else had pulled. */
+  there = 0;
   /** Steps of a pull that failed: it was begun anew, or given up. */
   failed = 0;
   /** Gauge: clients, and commands that were queued elsewhere, that wait for keys on the move. */

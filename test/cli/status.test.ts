@@ -7,7 +7,7 @@ function node(id: string, overrides: Partial<NodeStatus> = {}): NodeStatus {
   return {
     ...{ id, role: 'replica', up: true, lagBytes: 0, lagSeconds: 0, address: `10.0.0.1:${id.charCodeAt(0)}` },
     ...{ zone: 'z1', runId: null, linkUp: null, usedMemoryBytes: null, health: 'up', error: null, needs: null },
-    ...{ draining: false, drain: null },
+    ...{ draining: false, drain: null, emptying: null },
     ...overrides,
   };
 }

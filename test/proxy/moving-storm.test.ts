@@ -84,7 +84,7 @@ async function walk(random: Random): Promise<number> {
   const pulled = new Set(await taker.smembers(stand.setName()));
   const keys = [...found].filter(key => !pulled.has(`0:${key}`) || way !== 'return');
   for (const key of keys) {
-    const [name = '', ...words] = evalCommand(READ_KEYS, [there, key], ['0', '0']);
+    const [name = '', ...words] = evalCommand(READ_KEYS, [there, key], ['0', '0', '0']);
     const read = (await giver.callBuffer(name, ...words)) as [Buffer | null, number];
     if (random.next() < 0.2) await sleep(random.below(5));
     const [value, expiry] = read;

@@ -1,5 +1,6 @@
 import type { Effect } from '../../src/supervisor/core/effect.ts';
-import type { NodeOrder } from '../../src/supervisor/core/engine.ts';
+import type { EmptyOrder, NodeOrder } from '../../src/supervisor/core/engine.ts';
+import { MARK_LIBRARY, parseMark } from '../../src/supervisor/core/mark.ts';
 import type { SimCluster } from './cluster.ts';
 import type { SimNode } from './redis/node.ts';
 import type { SimSupervisor } from './supervisor.ts';
@@ -20,7 +21,12 @@ export class Faults {
     const { only, drains } = cluster.plan;
     const doings = this.#allDoings().filter(([, , name]) => only?.includes(name) ?? true);
     this.#doings = drains
-      ? [...doings, [6, () => this.#drain(), 'drain'], [1, () => this.#undrain(), 'undrain']]
+      ? [
+          ...doings,
+          [6, () => this.#drain(), 'drain'],
+          [1, () => this.#undrain(), 'undrain'],
+          [6, () => this.#empty(), 'empty'],
+        ]
       : doings;
     this.#next();
     for (const supervisor of cluster.supervisors) {
@@ -283,7 +289,26 @@ export class Faults {
     this.#world.after(300, () => this.#undrainAll());
   }
 
-  #order(order: NodeOrder): void {
+  /** Any node, since a person may not know what it is by now: what is no spare is to be refused. */
+  #empty(): void {
+    const { nodes, store } = this.#cluster;
+    const members = new Set(store.topology.shards.flatMap(shard => shard.nodes));
+    const spare = nodes.find(({ id }) => !members.has(id));
+    const node = spare !== undefined && this.#world.chance(0.5) ? spare : this.#world.random.pick(nodes);
+    const seen = node.living;
+    if (seen === null) return;
+    const { runId, data } = seen;
+    const code = data.libraries.get(MARK_LIBRARY);
+    const mark = code === undefined ? null : parseMark(['library_code', code]);
+    const holds = { runId, databases: [{ database: 0, keys: data.keys }], libraries: [], mark };
+    const acceptLoss = this.#world.chance(0.5);
+    // Until the person has decided, the node may have become another.
+    this.#world.after(this.#world.pick([0, 50, 500]), () =>
+      this.#order({ kind: 'empty', node: node.id, holds, confirmed: { runId, keys: data.keys }, acceptLoss }),
+    );
+  }
+
+  #order(order: NodeOrder | EmptyOrder): void {
     for (const supervisor of this.#cluster.supervisors) {
       const answer = supervisor.order(order);
       if (answer !== null) this.#world.tell(`${supervisor.name} is to ${order.kind} ${order.node}: ${answer.text}`);

@@ -77,7 +77,14 @@ export function drawPlan(world: World, leaning: Partial<Plan> = {}): Plan {
     settings: {
       detect: { everyMs: 50, crashedMs: 200, hungMs: 800 },
       rebuild: { parallel: random.pick([1, 2]), maxLagBytes: random.pick([200, 1_000_000]) },
-      move: { keysPerSecond: 20_000, portionKeys: 1000, bigKeyBytes: 1_000_000, stallMs: 100, addedLatencyMs: 5 },
+      move: {
+        keysPerSecond: 20_000,
+        workPercent: 50,
+        portionKeys: 1000,
+        bigKeyBytes: 1_000_000,
+        stallMs: 100,
+        addedLatencyMs: 5,
+      },
       nodeSettings: {},
       keepDefaultUser: random.pick([true, false]),
       inspectUser: random.pick([true, false]),

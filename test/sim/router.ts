@@ -152,7 +152,7 @@ export class Router {
       );
     };
     const there = current.thereSet === null ? '' : credentials.pulledSet(current.thereSet);
-    const read = evalCommand(READ_KEYS, [there, key], ['0', '0']);
+    const read = evalCommand(READ_KEYS, [there, key], ['0', '0', '0']);
     const link = this.#linkTo(place);
     this.#say(link, read, reply => {
       const [dump, expiry] = Array.isArray(reply) ? reply : [];

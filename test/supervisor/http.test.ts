@@ -4,13 +4,16 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { events as eventsCommand } from '../../src/cli/events.ts';
 import { moveOrder, moveStatus } from '../../src/cli/move.ts';
+import { emptyNode } from '../../src/cli/node-empty.ts';
 import { recover, switchover } from '../../src/cli/orders.ts';
 import { apply as applyCommand, plan as planCommand } from '../../src/cli/plan.ts';
 import type { Wish } from '../../src/cli/proposals.ts';
 import { status as statusCommand } from '../../src/cli/status.ts';
-import type { Order } from '../../src/supervisor/core/engine.ts';
+import type { EmptyingStatus, Holdings, Order } from '../../src/supervisor/core/engine.ts';
+import type { EmptyAnswer } from '../../src/supervisor/emptying.ts';
 import { type HttpSource, SupervisorHttp } from '../../src/supervisor/http.ts';
 import { Counts, exposition } from '../../src/supervisor/metrics.ts';
+import type { EmptyWish } from '../../src/supervisor/orders.ts';
 import { type MovePlan, makePlan, type ShardSample } from '../../src/supervisor/plan.ts';
 import { basisOf, draft } from '../../src/supervisor/plan-draft.ts';
 import type { Leave } from '../../src/supervisor/planner.ts';
@@ -64,6 +67,10 @@ class Stub implements HttpSource {
   /** With which the plan is to be accepted. */
   applied: { proposal: Proposal; leave: Leave }[] = [];
   largeBytes = 0;
+  holds: Holdings = { runId: 'run-x', databases: [], libraries: [], mark: null };
+  wishes: { node: string; wish: EmptyWish }[] = [];
+  /** Of node x. */
+  emptying: EmptyingStatus | null = null;
 
   constructor(port: number) {
     this.url = `http://127.0.0.1:${port}`;
@@ -76,7 +83,11 @@ class Stub implements HttpSource {
 
   status(leader: string | null): ClusterStatus {
     this.asked += 1;
-    const engine = { term: 2, shards: [], nodes: [], move: null };
+    const nodes = (this.emptying === null ? [] : ['x']).map(id => ({
+      ...{ id, health: 'up' as const, ready: true, report: null, reportedAtMs: null, lagBytes: null },
+      ...{ needs: null, drain: null, emptying: this.emptying },
+    }));
+    const engine = { term: 2, shards: [], nodes, move: null };
     const leading = { engine, seen: new Map(), lagMs: () => 0, wallMs: (ms: number) => ms };
     const knowledge = { leader, knownBy: this.url, problems: [], leading: this.isLeading ? leading : null };
     return clusterStatus('shop', this.known, knowledge);
@@ -95,12 +106,27 @@ class Stub implements HttpSource {
     return this.leaderUrl;
   }
 
+  async empty(node: string, wish: EmptyWish): Promise<EmptyAnswer | null> {
+    if (!this.isLeading) return null;
+    this.wishes.push({ node, wish });
+    if (!this.accepts) return { accepted: false, text: 'it is a member of s1' };
+    if (wish.confirmed !== null) this.emptying = { step: 'empties', why: 'begun' };
+    return { accepted: true, text: 'it is a spare', holds: this.holds };
+  }
+
   async plan(proposal: Proposal): Promise<MovePlan | null> {
     if (!this.isLeading || this.known === null) return null;
     const large = { database: 0, key: 'huge', bytes: this.largeBytes };
     const sample: ShardSample = { shard: 's1', keys: 1000, sampled: [large, large] };
     const sight = { samples: new Map([['s1', sample]]), nodes: new Map(), troubled: new Map() };
-    const settings = { keysPerSecond: 1000, portionKeys: 500, bigKeyBytes: 1000, stallMs: 10, addedLatencyMs: 5 };
+    const settings = {
+      keysPerSecond: 1000,
+      workPercent: 100,
+      portionKeys: 500,
+      bigKeyBytes: 1000,
+      stallMs: 10,
+      addedLatencyMs: 5,
+    };
     return makePlan(this.known, draft(this.known, proposal, new Map()), sight, settings);
   }
 
@@ -224,7 +250,9 @@ describe('orders over HTTP', () => {
       ['move/hurry', {}, 404, 'there are pause, resume, throttle and abort'],
       ['nodes/a/drain', { to: 3 }, 400, '"to": NODE'],
       ['nodes/a/undrain', { to: 'b' }, 400, 'undrain takes no words'],
-      ['nodes/a/stop', {}, 404, 'there are drain and undrain'],
+      ['nodes/a/stop', {}, 404, 'there are drain, undrain and empty'],
+      ['nodes/a/empty', { confirmed: 3 }, 400, '"confirmed": { "runId", "keys" }'],
+      ['nodes/a/empty', { confirmed: { runId: 'r', keys: -1 } }, 400, '"confirmed"'],
       ['nodes/nobody/drain', {}, 404, 'there is no node nobody; there are a, b, x, y'],
     ];
     for (const [path, body, status, words] of wrong) {
@@ -233,9 +261,9 @@ describe('orders over HTTP', () => {
     }
     leader.accepts = false;
     expect((await post(`${at}/move/pause`, {})).status).toBe(409);
-    for (const path of ['move/pause', 'nodes/a/drain', 'nodes/nobody/drain', 'plan', 'apply'])
+    for (const path of ['move/pause', 'nodes/a/drain', 'nodes/a/empty', 'nodes/nobody/drain', 'plan', 'apply'])
       expect((await post(`${leader.url}/v1/${path}`, {}, {})).status, path).toBe(401);
-    for (const path of ['move/pause', 'nodes/a/drain']) {
+    for (const path of ['move/pause', 'nodes/a/drain', 'nodes/x/empty']) {
       const response = await post(`${follower.url}/v1/${path}`, {});
       expect([response.status, response.headers.get('location')]).toEqual([307, `${leader.url}/v1/${path}`]);
     }
@@ -515,6 +543,67 @@ describe('commands', () => {
     await expect(moveOrder('throttle', { config, limit: 'fast' })).rejects.toMatchObject({ status: 2 });
     leader.accepts = false;
     await expect(moveOrder('pause', { config })).rejects.toMatchObject({ status: 1, message: 'no copy is in sync' });
+  });
+
+  describe('node empty', () => {
+    const held: Holdings = {
+      runId: 'run-x',
+      databases: [
+        { database: 0, keys: 20_000 },
+        { database: 2, keys: 1 },
+      ],
+      libraries: ['mylib'],
+      mark: { cluster: 'shop', shard: 's9', epoch: 7, counter: 1 },
+    };
+    const asked = { confirmed: null, acceptLoss: false };
+
+    test('says what would be lost before it asks, and does nothing where nobody is asked', async () => {
+      leader.holds = held;
+      await expect(emptyNode('x', { config })).rejects.toMatchObject({
+        status: 2,
+        message: expect.stringContaining('say --yes'),
+      });
+      expect(out).toBe(
+        'x is a spare, once a copy of shard s9, of epoch 7; it holds\n  database 0: 20,000 keys\n  database 2: 1 key\n  functions: mylib\n',
+      );
+      expect(leader.wishes).toEqual([{ node: 'x', wish: asked }]);
+    });
+
+    test('orders what was shown, and ends when that is done', async () => {
+      leader.holds = held;
+      setTimeout(() => {
+        leader.emptying = { step: 'empty', why: '20001 keys are gone' };
+      }, 100);
+      expect(await emptyNode('x', { config, yes: true, acceptLoss: true })).toBe(0);
+      expect(out).toMatch(/x is empty: 20001 keys are gone\n$/);
+      const confirmed = { runId: 'run-x', keys: 20_001 };
+      expect(leader.wishes.map(({ wish }) => wish)).toEqual([
+        { confirmed: null, acceptLoss: true },
+        { confirmed, acceptLoss: true },
+      ]);
+    });
+
+    test('ends with 1 when it was refused, or not carried through, with the reason', async () => {
+      leader.holds = held;
+      leader.accepts = false;
+      await expect(emptyNode('x', { config, yes: true })).rejects.toMatchObject({
+        status: 1,
+        message: 'it is a member of s1',
+      });
+      leader.accepts = true;
+      setTimeout(() => {
+        leader.emptying = { step: 'kept', why: 'it was restarted' };
+      }, 100);
+      await expect(emptyNode('x', { config, yes: true })).rejects.toMatchObject({
+        status: 1,
+        message: 'x was not emptied: it was restarted',
+      });
+    });
+
+    test('what is empty already needs no question', async () => {
+      expect(await emptyNode('x', { config })).toBe(0);
+      expect(out).toBe('x is empty already\n');
+    });
   });
 
   test('move --wait ends when it is over, or when it stands still', async () => {

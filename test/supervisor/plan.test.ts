@@ -40,7 +40,14 @@ const wish = (name: string, nodes: string[] | null, weight = 1) => ({
   nodes,
   copies: nodes?.length ?? 2,
 });
-const settings = { keysPerSecond: 1000, portionKeys: 500, bigKeyBytes: 1_000_000, stallMs: 100, addedLatencyMs: 5 };
+const settings = {
+  keysPerSecond: 1000,
+  workPercent: 100,
+  portionKeys: 500,
+  bigKeyBytes: 1_000_000,
+  stallMs: 100,
+  addedLatencyMs: 5,
+};
 
 /** Keys that the ring places on a shard. */
 function keysOn(name: string, count: number, bytes = 100, form = (i: number) => `key:${i}`): SampledKey[] {
@@ -89,7 +96,16 @@ describe('a plan', () => {
     expect(plan.keys / 20_000).toBeCloseTo(plan.share, 1);
     expect(plan.bytes).toBe(plan.keys * 100);
     expect(plan.portions).toBe(plan.flows.reduce((sum, flow) => sum + Math.ceil(flow.keys / 500), 0));
-    expect(plan.durationMs).toBeGreaterThanOrEqual(plan.keys);
+    // By the bound on keys, which is the narrower one here, and then by the bound on work.
+    const overheadMs = plan.portions * 500;
+    expect(plan.durationMs).toBe(plan.keys + overheadMs);
+    const [half, quarter] = [2, 1].map(
+      workPercent =>
+        makePlan(kept, draft(kept, grown, new Map()), sightOf(usual), { ...settings, workPercent }).durationMs -
+        overheadMs,
+    );
+    expect(half).toBeGreaterThan(plan.keys);
+    expect(quarter).toBeCloseTo((half ?? 0) * 2, -1);
     expect(plan.memory.map(({ shard, node }) => [shard, node])).toEqual([
       ['s3', 'x'],
       ['s3', 'y'],

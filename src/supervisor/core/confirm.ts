@@ -16,6 +16,8 @@ export type Confirmed =
 const WORD = ['SPUBLISH', 'ringside:barrier', ''];
 /** Other procedures wait behind this on the node: rather often than long. */
 const WAIT_MS = 100;
+/** Then they are asked once more, for what delays a replica's answer in its kernel (see `proxy/barrier-link`). */
+const FIRST_WAIT_MS = 5;
 const TRIES = 10;
 const LIMIT_MS = 1000;
 
@@ -37,8 +39,7 @@ export function* confirm(
     if (why !== null) return { ok: false, why };
     const required = shardOf(world, shardName).inSync.length;
     // Each wait has a word of its own: on another connection than the last one it would wait for nothing.
-    const wait: readonly (readonly string[])[] =
-      required === 0 ? [] : [WORD, ['WAIT', String(required), String(WAIT_MS)]];
+    const wait: readonly (readonly string[])[] = required === 0 ? [] : [WORD, ...waitsFor(required)];
     const first = tried === 0 ? commands : [];
     if (first.length + wait.length === 0) return { ok: true, replies };
     const outcome: CallOutcome = yield* callBinary(target, [...first, ...wait], limitMs + WAIT_MS);
@@ -52,6 +53,10 @@ export function* confirm(
     if (typeof count === 'number' && count >= required) return { ok: true, replies };
   }
   return { ok: false, why: `not every copy of ${shardName} follows in time` };
+}
+
+function waitsFor(required: number): string[][] {
+  return [FIRST_WAIT_MS, WAIT_MS - FIRST_WAIT_MS].map(waitMs => ['WAIT', String(required), String(waitMs)]);
 }
 
 function whyNot(world: World, shardName: string, { nodeId, runId }: Target, epoch: number): string | null {

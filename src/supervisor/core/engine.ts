@@ -3,6 +3,7 @@ import { applyPublish } from './apply-publish.ts';
 import { OwnSight } from './detector.ts';
 import { DrainKeeper } from './drain-keeper.ts';
 import type { Effect, Note, Observation, Outcome, PublishOutcome } from './effect.ts';
+import { EmptyKeeper } from './empty-keeper.ts';
 import { loadMark } from './mark.ts';
 import { MoveKeeper } from './move-keeper.ts';
 import { NodeKeeper } from './node-keeper.ts';
@@ -12,6 +13,7 @@ import { ShardKeeper } from './shard-keeper.ts';
 import { type NodeView, nodeOf, type World } from './world.ts';
 
 export { applyPublish } from './apply-publish.ts';
+export type * from './holdings.ts';
 export type * from './setup.ts';
 
 /**
@@ -39,6 +41,7 @@ export class Engine {
   readonly #nodes: ReadonlyMap<string, NodeKeeper>;
   readonly #shards: ReadonlyMap<string, ShardKeeper>;
   readonly #drains: DrainKeeper;
+  readonly #empties: EmptyKeeper;
   readonly #move: MoveKeeper;
   readonly #scheduler: Scheduler;
   readonly #sight: OwnSight;
@@ -82,10 +85,12 @@ export class Engine {
       isPlacing: (): boolean => [...this.#shards.values()].some(shard => shard.isPlacing),
       wishOf: (id: string) => this.#drains.wishOf(id),
       shard: (name: string): ShardKeeper => this.#shardNamed(name),
+      giveUpData: (id: string, runId: string): void => this.#nodes.get(id)?.giveUpData(runId),
     };
     this.#nodes = new Map(setup.topology.nodes.map(({ id }) => [id, new NodeKeeper(id, this.#world, host)]));
     this.#shards = new Map(setup.topology.shards.map(({ name }) => [name, new ShardKeeper(name, this.#world, host)]));
     this.#drains = new DrainKeeper(this.#world, host);
+    this.#empties = new EmptyKeeper(this.#world, host);
     this.#move = new MoveKeeper(this.#world, host);
     if (setup.topology.term > setup.term) {
       host.superseded(setup.topology.term, `the topology was published in term ${setup.topology.term}`);
@@ -125,6 +130,7 @@ export class Engine {
     this.#nowMs = Math.max(this.#nowMs, nowMs);
     if (order.kind === 'move') return this.#move.order(order);
     if (order.kind === 'drain' || order.kind === 'undrain') return this.#drains.order(order);
+    if (order.kind === 'empty') return this.#empties.order(order);
     const shard = this.#shards.get(order.shard);
     if (shard !== undefined) return shard.order(order);
     return { accepted: false, text: `no shard ${order.shard}; there are ${[...this.#shards.keys()].join(', ')}` };
@@ -190,6 +196,7 @@ export class Engine {
       lagBytes: isOfOne ? Math.max(0, primary.offset - report.offset) : null,
       needs,
       drain: this.#drains.status(id),
+      emptying: this.#empties.status(id),
     };
   }
 
@@ -263,6 +270,7 @@ export class Engine {
         if (node === undefined) throw new Error(`no node ${id} in the topology`);
         return node.view;
       },
+      isEmptying: id => engine.#empties.isEmptying(id),
       raiseMark(shard: string, epoch: number): string[] {
         // The term in front: a leader that knows nothing of the last one's count goes on above it.
         engine.#marks++;

@@ -8,7 +8,8 @@ import type { World } from './world.ts';
 
 /**
  * Looks through all keys of a shard that gives, before any of them moves: how many there are in each portion, how much
- * memory they take, and which are too large to be moved among others. One look serves all portions of that shard.
+ * memory they take, which are too large to be moved among others, and what they are called, as far as that can be kept.
+ * One look serves all portions of that shard: a walk over all keys costs more than to move those of one portion.
  */
 export interface Inspection {
   /** The shard's primary on which it was made. */
@@ -21,11 +22,16 @@ export interface PortionSize {
   keys: number;
   bytes: number;
   readonly large: FoundKey[];
+  /** The others, as bytes (latin1), by database; some of them, where there are too many to be kept. */
+  readonly names: Map<number, string[]>;
 }
 
 const PAGE_KEYS = 1000;
 /** Sizes are asked for so many at a time. */
 const SIZED_KEYS = 200;
+/** Names that are kept, in bytes of memory, about; those of the portions that are last to go are found again by walks. */
+const MOST_NAMES_BYTES = 64 * 1024 * 1024;
+const NAME_BYTES = 32;
 
 export function* inspectGiver(
   world: World,
@@ -37,6 +43,7 @@ export function* inspectGiver(
   const finder = new PortionFinder(world.topology, move);
   const side = sideNow(world, giver);
   const portions = new Map<number, PortionSize>();
+  const room = { bytes: MOST_NAMES_BYTES };
   const databases = yield* databasesOf(side.target);
   if (typeof databases === 'string') return databases;
   for (const database of databases) {
@@ -45,13 +52,16 @@ export function* inspectGiver(
       const why = whyNotReady(world, giver);
       if (why !== null || sideNow(world, giver).target.runId !== side.target.runId) return why ?? 'another primary';
       yield* pace.next(world, side.target);
+      const scannedAtMs = world.nowMs;
       const page = yield* scanPage(side.target, database, cursor, PAGE_KEYS);
       if (typeof page === 'string') return page;
+      pace.noteWork(world, scannedAtMs);
       cursor = page.cursor;
       const going = page.keys.map(key => ({ key, index: finder.indexOf(Buffer.from(key, 'latin1')) }));
       const wanted = going.filter(({ index }) => move.portions[index]?.source === giver);
       for (let from = 0; from < wanted.length; from += SIZED_KEYS) {
         const some = wanted.slice(from, from + SIZED_KEYS);
+        yield* pace.next(world, side.target);
         const beganMs = world.nowMs;
         const sizes = yield* sizesOf(
           side.target,
@@ -59,8 +69,12 @@ export function* inspectGiver(
           some.map(({ key }) => key),
         );
         if (typeof sizes === 'string') return sizes;
+        pace.noteWork(world, beganMs);
         pace.noteGiver(world, world.nowMs - beganMs);
-        for (const [i, { key, index }] of some.entries()) count(world, portions, index, database, key, sizes[i] ?? 0);
+        for (const [i, { key, index }] of some.entries()) {
+          const found: FoundKey = { database, key, bytes: sizes[i] ?? 0 };
+          count(sizeIn(portions, index), found, world.settings.move.bigKeyBytes, room);
+        }
       }
     } while (cursor !== '0');
     yield* rest(1);
@@ -69,17 +83,25 @@ export function* inspectGiver(
   return { runId: side.target.runId, portions };
 }
 
-function count(
-  world: World,
-  portions: Map<number, PortionSize>,
-  index: number,
-  database: number,
-  key: string,
-  bytes: number,
-): void {
-  const size = portions.get(index) ?? { keys: 0, bytes: 0, large: [] };
+function sizeIn(portions: Map<number, PortionSize>, index: number): PortionSize {
+  const known = portions.get(index);
+  if (known !== undefined) return known;
+  const size: PortionSize = { keys: 0, bytes: 0, large: [], names: new Map() };
   portions.set(index, size);
+  return size;
+}
+
+function count(size: PortionSize, found: FoundKey, bigKeyBytes: number, room: { bytes: number }): void {
+  const { database, key, bytes } = found;
   size.keys++;
   size.bytes += bytes;
-  if (bytes > world.settings.move.bigKeyBytes) size.large.push({ database, key, bytes });
+  if (bytes > bigKeyBytes) {
+    size.large.push(found);
+    return;
+  }
+  room.bytes -= key.length + NAME_BYTES;
+  if (room.bytes < 0) return;
+  const names = size.names.get(database) ?? [];
+  names.push(key);
+  size.names.set(database, names);
 }

@@ -194,8 +194,8 @@ function decideMoving(world: World, memory: MoveMemory, move: TopologyMove, curr
   }
   const why = `keys go from ${giver} to ${taker}`;
   const begin = function* (): Procedure<Ending> {
-    const known = way === 'there' ? (sizeOf(memory, giver, index)?.large ?? []) : [];
-    return settle(world, memory, set, yield* walkPortion(world, memory, known));
+    const size = way === 'there' ? sizeOf(memory, giver, index) : undefined;
+    return settle(world, memory, set, yield* walkPortion(world, memory, size));
   };
   return { phase: 'moves', why, needs: null, plan: { name: 'walk', why, occupies: [], begin } };
 }

@@ -1,15 +1,16 @@
+import { MOST_KEYS_PER_SCRIPT } from '../../topology/pull.ts';
 import { call, type Procedure, rest, type Target } from './procedure.ts';
 import type { World } from './world.ts';
 
 /**
- * How fast keys are moved: at most so many a second, in batches that hold the giver up for no longer than it may.
+ * How fast keys are moved: at most so many a second, for no more than a part of the time, and in batches that hold the
+ * giver up for no longer than it may.
  *
  * What its answers take longer is measured against questions that cost it nothing, asked now and then in between; batches
  * become smaller, and rests longer, while that is too much. They never become nothing: a move goes on. What is compared
  * are medians, since on a busy machine single answers are late for reasons of their own.
  */
 const FEWEST_KEYS = 32;
-const MOST_KEYS = 512;
 /** A batch is no more than this part of what may be moved in a second, so that a small bound is kept evenly. */
 const BATCHES_A_SECOND = 10;
 const MEASURE_EVERY_MS = 500;
@@ -62,10 +63,18 @@ export class MovePace {
     this.#measuredAtMs = world.nowMs;
   }
 
+  /** Nodes were busy with the move since `beganMs`: they are left to clients for as long as is due. */
+  noteWork(world: World, beganMs: number): void {
+    const tookMs = world.nowMs - beganMs;
+    const restMs = tookMs * (100 / world.settings.move.workPercent - 1);
+    this.#nextAtMs = Math.max(this.#nextAtMs, world.nowMs + restMs);
+  }
+
   /** So many keys were moved since `beganMs`. */
   noteMoved(world: World, keys: number, beganMs: number): void {
     const { nowMs } = world;
     this.#nextAtMs = Math.max(this.#nextAtMs, beganMs) + (keys * 1000) / mostKeysPerSecond(world);
+    this.noteWork(world, beganMs);
     if (keys > 0) this.#moved.push({ atMs: nowMs, keys });
     while ((this.#moved[0]?.atMs ?? nowMs) < nowMs - TOLD_MS) this.#moved.shift();
   }
@@ -80,7 +89,7 @@ export class MovePace {
       this.#batch = Math.max(FEWEST_KEYS, Math.floor(this.#batch * 0.8));
       this.#restMs = Math.min(this.#longestRestMs(world), Math.max(1, this.#restMs * 1.5, added - most));
     } else if (added < most / 2) {
-      this.#batch = Math.min(MOST_KEYS, Math.ceil(this.#batch * 1.2));
+      this.#batch = Math.min(MOST_KEYS_PER_SCRIPT, Math.ceil(this.#batch * 1.2));
       this.#restMs = this.#restMs < 1 ? 0 : this.#restMs / 2;
     }
   }

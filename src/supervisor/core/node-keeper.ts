@@ -48,6 +48,10 @@ export class NodeKeeper {
   #readers: string | null = null;
   #alarm: string | null = null;
   #isFull = false;
+  /** See `NodeView.isForeign`. */
+  #isForeign = false;
+  /** The incarnation whose data a person gives up, whosever it was; null: of none. */
+  #givenUp: string | null = null;
 
   constructor(id: string, world: World, host: NodeHost) {
     this.id = id;
@@ -74,6 +78,12 @@ export class NodeKeeper {
     this.#view = this.#makeView();
   }
 
+  /** It is taken over even if it holds data that was never of this cluster: a person gives that up. */
+  giveUpData(runId: string): void {
+    this.#givenUp = runId;
+    if (this.#isForeign) this.#retryAtMs = 0;
+  }
+
   judge(trustedSinceMs: number, all: readonly NodeKeeper[]): void {
     const { host, port } = nodeOf(this.#world, this.id);
     const shard = this.#world.topology.shards.find(one => one.primary === this.id);
@@ -87,12 +97,18 @@ export class NodeKeeper {
       port,
     );
     if (health !== this.#health) this.#noteHealth(this.#health, health);
+    // What it was, a shard has forgotten meanwhile; it has not.
+    if (health === 'up' && (this.#health === 'crashed' || this.#health === 'hung') && !this.#isMember) this.forget();
     this.#noteMemory();
     this.#health = health;
     if (this.#ready !== null && this.watch.report?.runId !== this.#ready.runId) this.#ready = null;
     // Only a primary's mark is raised.
     if (shard === undefined) this.#alarm = null;
     this.#view = this.#makeView();
+  }
+
+  get #isMember(): boolean {
+    return this.#world.topology.shards.some(({ nodes }) => nodes.includes(this.id));
   }
 
   tick(all: readonly NodeKeeper[]): void {
@@ -115,6 +131,7 @@ export class NodeKeeper {
     this.#runId = runId;
     this.#failures = 0;
     this.#retryAtMs = 0;
+    this.#isForeign = false;
   }
 
   /** Whether it is a primary that this term has taken over. */
@@ -185,7 +202,7 @@ export class NodeKeeper {
     const round = this.#round;
     this.#isTaking = true;
     this.#host.scheduler.start(
-      takeOver(this.#world, { nodeId: this.id, runId }),
+      takeOver(this.#world, { nodeId: this.id, runId }, this.#givenUp === runId),
       this.#world.nowMs,
       (taking, error) => {
         if (round !== this.#round) return;
@@ -197,6 +214,7 @@ export class NodeKeeper {
 
   #onTaken(taking: Taking): void {
     const { nowMs } = this.#world;
+    this.#isForeign = taking.kind === 'refused' && taking.isForeign === true;
     if (taking.kind === 'superseded')
       return this.#host.superseded(taking.term, `${this.id} is run by the leader of term ${taking.term}`);
     if (taking.kind === 'ready') {
@@ -278,6 +296,7 @@ export class NodeKeeper {
       ready: this.#ready,
       readySinceMs: this.#readySinceMs,
       needs: this.#needs ?? this.#alarm ?? fullText(this.watch.report),
+      isForeign: this.#isForeign,
     };
   }
 

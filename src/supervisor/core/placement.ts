@@ -1,6 +1,7 @@
 import type { TopologyShard } from '../../topology/snapshot.ts';
 import { type Procedure, publishChange } from './procedure.ts';
 import { unfit } from './rebuild.ts';
+import type { Shortage } from './setup.ts';
 import { membersOf, nodeOf, shardOf, stayingOf, type World, wantedCopies } from './world.ts';
 
 /**
@@ -79,6 +80,32 @@ export function leave(world: World, shard: TopologyShard, nodeId: string, why: s
   return { nodes, copies: copiesKept(world, shard, nodes), event: 'drain', why };
 }
 
+/** Null: it needs no spare, or has never served: then its own nodes are waited for. */
+export function shortageOf(world: World, shard: TopologyShard): Shortage | null {
+  if (nodeOf(world, shard.primary).runId === null) return null;
+  const wanted = wantedCopies(world, shard);
+  const staying = stayingOf(world, shard.nodes);
+  const stay = staying.filter(id => !isAway(world, id));
+  const spares = wanted - stay.length;
+  if (spares <= 0) return null;
+  const away = staying.filter(id => !stay.includes(id)).map(id => `${id} is ${world.node(id).health}`);
+  const leaving = shard.nodes.filter(id => !staying.includes(id)).map(id => `${id} is drained`);
+  const inSync = stayingOf(world, membersOf(shard)).filter(id => !isAway(world, id)).length;
+  const few = away.length + leaving.length === 0 ? [`it has ${staying.length} members`] : [];
+  return {
+    ...{ wanted, spares },
+    why: `${inSync} of ${wanted} copies are in sync${leaving.length > 0 ? ' and stay' : ''} (${[...away, ...leaving, ...few].join(', ')})`,
+    stay,
+    fit: sparesOf(world).filter(id => whyUnfit(world, shard, id) === null),
+  };
+}
+
+/** It does not serve, or has not for long; one that may answer the next moment is none. */
+function isAway(world: World, id: string): boolean {
+  const { health } = world.node(id);
+  return isGivenUp(world, id) || health === 'crashed' || health === 'hung';
+}
+
 /** Whether a member has been away for long, and nothing can be done about it. */
 export function isWithoutSpare(world: World, shard: TopologyShard, id: string): boolean {
   return isGivenUp(world, id) && whyNoSpare(world, shard, id) !== null;
@@ -99,6 +126,7 @@ export function whyUnfit(world: World, shard: TopologyShard, id: string): string
   if (owner !== undefined) return `is a member of ${owner.name}`;
   const { health, ready, needs } = world.node(id);
   if (nodeOf(world, id).draining) return 'is drained itself';
+  if (world.isEmptying(id)) return 'is just being emptied';
   if (health !== 'up') return `is ${health}`;
   if (ready === null) return `is not taken over${needs === null ? '' : ` (${needs})`}`;
   const misfit = unfit(world, shard.primary, id);
@@ -169,11 +197,21 @@ function chooseSpare(
   const free = able.filter(id => nodeOf(world, id).runId !== null || world.node(id).report?.keys === 0);
   const fit = free.length > 0 ? free : able;
   const wanted = leaving.flatMap(id => wishes(id) ?? []);
-  const uses = (zone: string): number => remaining.filter(id => nodeOf(world, id).zone === zone).length;
   const zoneOf = (id: string): string => nodeOf(world, id).zone;
-  const [first] = [...fit].sort((a, b) => uses(zoneOf(a)) - uses(zoneOf(b)));
+  const first = leastUsedZone(fit, remaining, zoneOf);
   const named = fit.find(id => wanted.some(({ to }) => to === id));
   return named ?? fit.find(id => wanted.some(({ zone }) => zone === zoneOf(id))) ?? first ?? null;
+}
+
+/** Of some nodes the first in a zone that others use least; null: there are none. */
+export function leastUsedZone(
+  ids: readonly string[],
+  others: readonly string[],
+  zoneOf: (id: string) => string,
+): string | null {
+  const uses = (id: string): number => others.filter(other => zoneOf(other) === zoneOf(id)).length;
+  const [first] = [...ids].sort((a, b) => uses(a) - uses(b));
+  return first ?? null;
 }
 
 /** Whether a leader that has just begun may yet find it fit. */

@@ -1,5 +1,14 @@
 import { currentRoute, type TopologyMove } from '../../topology/move.ts';
-import { DROP_KEYS, evalCommand, NO_SUCH_KEY, NOT_THERE, PUT_KEYS, READ_KEYS, TOO_LARGE } from '../../topology/pull.ts';
+import {
+  DROP_KEYS,
+  evalCommand,
+  NO_ROOM,
+  NO_SUCH_KEY,
+  NOT_THERE,
+  PUT_KEYS,
+  READ_KEYS,
+  TOO_LARGE,
+} from '../../topology/pull.ts';
 import { confirm } from './confirm.ts';
 import type { Reply } from './effect.ts';
 import { callBinary, type Procedure, type Target } from './procedure.ts';
@@ -80,8 +89,10 @@ export type Pulled =
       readonly keys: number;
       /** Of their values as they were sent. */
       readonly bytes: number;
-      /** Keys that were left as they were, since they are too large. */
-      readonly large: readonly string[];
+      /** Keys that were left as they were, since they are too large, and how much memory each takes. */
+      readonly large: readonly { readonly key: string; readonly bytes: number }[];
+      /** Keys that were left as they were, since the others had taken all the room. */
+      readonly left: readonly string[];
       /** How long the giver took to read. */
       readonly readMs: number;
       /** How long the taker and its copies took. */
@@ -97,13 +108,20 @@ export type Pulled =
 /** What a node says that is just changing its role, or is busy: it passes. */
 const PASSING = /^(READONLY|LOADING|MASTERDOWN|BUSY|TRYAGAIN|UNBLOCKED|NOREPLICAS)/;
 
-/** Not more keys than a script can take apart; `mostBytes`: larger ones are left as they are (0: none is). */
+/** How much memory may be read at a time, in bytes; 0: any amount. */
+export interface ReadBounds {
+  /** A key that takes more is left as it is. */
+  readonly ofKey: number;
+  readonly ofAll: number;
+}
+
+/** Not more keys than `MOST_KEYS_PER_SCRIPT`; of those that are there, one at least is pulled or told to be too large. */
 export function* pullKeys(
   world: World,
   bond: Bond,
   database: number,
   keys: readonly string[],
-  mostBytes: number,
+  most: ReadBounds,
   limitMs: number,
 ): Procedure<Pulled> {
   const { giver, taker } = bond;
@@ -113,7 +131,7 @@ export function* pullKeys(
   if (!holds(world, bond)) return CHANGED;
   const read = yield* callBinary(
     giver.target,
-    [evalCommand(READ_KEYS, [there, ...keys], [String(database), String(mostBytes)])],
+    [evalCommand(READ_KEYS, [there, ...keys], [database, most.ofKey, most.ofAll].map(String))],
     limitMs,
   );
   const values = replyAt(read, 0);
@@ -121,9 +139,12 @@ export function* pullKeys(
   if (!Array.isArray(values)) return again(giver, failureOf(read));
   const readMs = world.nowMs - beganMs;
   const found = keys.map((key, i) => ({ key, value: values[2 * i] as Reply, expiry: Number(values[2 * i + 1]) }));
-  const large = found.filter(({ expiry }) => expiry === TOO_LARGE).map(({ key }) => key);
-  const able = found.filter(({ expiry }) => expiry !== TOO_LARGE);
-  if (able.length === 0) return { kind: 'pulled', keys: 0, bytes: 0, large, readMs, putMs: 0 };
+  const large = found
+    .filter(({ expiry }) => expiry === TOO_LARGE)
+    .map(({ key, value }) => ({ key, bytes: Number(value) }));
+  const left = found.filter(({ expiry }) => expiry === NO_ROOM).map(({ key }) => key);
+  const able = found.filter(({ expiry }) => expiry !== TOO_LARGE && expiry !== NO_ROOM);
+  if (able.length === 0) return { kind: 'pulled', keys: 0, bytes: 0, large, left, readMs, putMs: 0 };
   const dumps = able.flatMap(({ value, expiry }) => [typeof value === 'string' ? value : '', String(expiry)]);
   if (!holds(world, bond)) return CHANGED;
   const putAtMs = world.nowMs;
@@ -151,7 +172,7 @@ export function* pullKeys(
   if (typeof error === 'string') return refusal(taker, error);
   const moved = arrived.filter(({ expiry }) => expiry !== NO_SUCH_KEY && expiry !== NOT_THERE);
   const bytes = moved.reduce((sum, { value }) => sum + (typeof value === 'string' ? value.length : 0), 0);
-  return { kind: 'pulled', keys: moved.length, bytes, large, readMs, putMs };
+  return { kind: 'pulled', keys: moved.length, bytes, large, left, readMs, putMs };
 }
 
 const CHANGED: Pulled = { kind: 'again', why: 'giver or taker has changed' };

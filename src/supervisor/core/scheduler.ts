@@ -134,6 +134,12 @@ export class Scheduler {
     return (this.#publishing !== null && isOf(this.#publishing.publication)) || this.#publications.some(isOf);
   }
 
+  /** A publication is under way, or waits, that speaks of this node as a member. */
+  isPublishingMember(nodeId: string): boolean {
+    const all = [this.#publishing?.publication, ...this.#publications];
+    return all.some(one => one?.effect.shards.some(({ nodes }) => nodes.includes(nodeId)) === true);
+  }
+
   /** A publication that says how far keys have been moved is under way, or waits. */
   get isPublishingMove(): boolean {
     return [this.#publishing?.publication, ...this.#publications].some(one => one?.effect.move !== undefined);

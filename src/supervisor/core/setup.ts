@@ -1,4 +1,5 @@
 import type { Topology } from '../../topology/snapshot.ts';
+import type { Holdings } from './holdings.ts';
 import type { NodeReport } from './node-report.ts';
 
 /**
@@ -46,6 +47,8 @@ export interface EngineSettings {
 export interface MoveSettings {
   /** At most so many keys are moved in a second. */
   readonly keysPerSecond: number;
+  /** For so many percent of the time, at most, nodes are busy with moving keys. */
+  readonly workPercent: number;
   /** About so many keys are in one portion. */
   readonly portionKeys: number;
   /** Keys of more memory than this are moved one at a time. */
@@ -87,13 +90,34 @@ export type Order =
    * copy. `undrain`: it may have one again.
    */
   | { readonly kind: 'drain'; readonly node: string; readonly to: string | null; readonly zone: string | null }
-  | { readonly kind: 'undrain'; readonly node: string };
+  | { readonly kind: 'undrain'; readonly node: string }
+  /**
+   * A spare is to lose all that it holds. `holds`: what it has just said that this is (null: it was not asked yet);
+   * `confirmed`: how much of it a person has seen and gives up (null: nothing is done, but told whether it could be).
+   * `acceptLoss`: also where that may be all that is left of a shard.
+   */
+  | {
+      readonly kind: 'empty';
+      readonly node: string;
+      readonly holds: Holdings | null;
+      readonly confirmed: Confirmed | null;
+      readonly acceptLoss: boolean;
+    };
+
+/** What a person has seen that a node holds, all databases together. */
+export interface Confirmed {
+  readonly runId: string;
+  readonly keys: number;
+}
 
 /** About one shard. */
 export type ShardOrder = Extract<Order, { readonly shard: string }>;
 
-/** About one node. */
-export type NodeOrder = Extract<Order, { readonly node: string }>;
+/** About one node's place. */
+export type NodeOrder = Extract<Order, { readonly kind: 'drain' | 'undrain' }>;
+
+/** About what one node holds. */
+export type EmptyOrder = Extract<Order, { readonly kind: 'empty' }>;
 
 /** `accepted`: it was begun, which is not yet done; `status` tells how it goes on. */
 export interface OrderAnswer {
@@ -116,6 +140,7 @@ export interface EngineStatus {
  */
 export type MovePhase = 'waits' | 'inspects' | 'prepares' | 'moves' | 'closes' | 'ends' | 'paused';
 
+/** Scripts read it as it is (`ClusterStatus.move`): fields are added, none is renamed or taken away. */
 export interface MoveStatus {
   readonly phase: MovePhase;
   /** A sentence: what is going on, or what it waits for. */
@@ -178,10 +203,26 @@ export interface ShardStatus {
   readonly running: string | null;
   /** The copy that is being rebuilt; null: none. */
   readonly rebuild: RebuildStatus | null;
+  /** Spares that it is to be given, or soon will be; null: it needs none. */
+  readonly shortage: Shortage | null;
   /** What only a person can do, with the command where there is one; null: nothing. */
   readonly needs: string | null;
   /** The newest last; at most ten. */
   readonly changes: readonly PrimaryChange[];
+}
+
+/** What a shard lacks that only another node can give. */
+export interface Shortage {
+  /** How many copies it is to have. */
+  readonly wanted: number;
+  /** How many spares it would take, at once or when members that are away have been so for long. */
+  readonly spares: number;
+  /** A few words: how many copies are in sync, and which members are none. */
+  readonly why: string;
+  /** Members that stay: spares in other zones than theirs come first. */
+  readonly stay: readonly string[];
+  /** Spares that can be used, in the order of the topology. */
+  readonly fit: readonly string[];
 }
 
 export interface RebuildStatus {
@@ -225,6 +266,15 @@ export interface NodeStatus {
   readonly needs: string | null;
   /** How far a node has come that a person wants free; null: nobody does. */
   readonly drain: DrainStatus | null;
+  /** How far a node has come that a person wanted empty; null: nobody did, as far as this leader knows. */
+  readonly emptying: EmptyingStatus | null;
+}
+
+/** `empties`: it is being done; `empty`: it was; `kept`: it was not (`why`), the order is over. */
+export interface EmptyingStatus {
+  readonly step: 'empties' | 'empty' | 'kept';
+  /** A sentence. */
+  readonly why: string;
 }
 
 /**

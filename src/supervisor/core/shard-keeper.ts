@@ -1,7 +1,15 @@
 import type { TopologyShard } from '../../topology/snapshot.ts';
 import type { Note } from './effect.ts';
 import { markPublished } from './node-care.ts';
-import { beginDraining, isWithoutSpare, type Placement, placeMembers, placement, type Wishes } from './placement.ts';
+import {
+  beginDraining,
+  isWithoutSpare,
+  type Placement,
+  placeMembers,
+  placement,
+  shortageOf,
+  type Wishes,
+} from './placement.ts';
 import type { Ending } from './procedure.ts';
 import { type Progress, type Rebuilt, rebuild, unfit } from './rebuild.ts';
 import type { Scheduler, Task } from './scheduler.ts';
@@ -128,6 +136,7 @@ export class ShardKeeper {
 
   tick(): void {
     this.#noteChange();
+    this.#forgetRebuilt();
     const hadAccepted = this.#memory.acceptLoss;
     this.#decision = decide(this.#world, this.name, this.#memory);
     const isForgiven = hadAccepted && !this.#memory.acceptLoss && this.#running === null;
@@ -269,14 +278,18 @@ export class ShardKeeper {
     return stayingOf(this.#world, membersOf(shard)).length < wantedCopies(this.#world, shard);
   }
 
+  /** A copy that was ready to join is none any more: it was lost, or its node was taken out of the shard meanwhile. */
+  #forgetRebuilt(): void {
+    const { rebuilt } = this.#memory;
+    if (rebuilt !== null && standingToJoin(this.#world, this.#shard(), rebuilt) !== null) this.#memory.rebuilt = null;
+  }
+
   #careForRebuild(): void {
     const rebuilding = this.#rebuilding;
     if (rebuilding !== null) {
       if (this.#isPointless(rebuilding)) this.#dropRebuild();
       return;
     }
-    const { rebuilt } = this.#memory;
-    if (rebuilt !== null && standingToJoin(this.#world, this.#shard(), rebuilt) !== null) this.#memory.rebuilt = null;
     const isCalm = this.#running === null || this.#running.plan.name === 'shrink';
     if (this.#memory.rebuilt !== null || !this.#isServing() || !isCalm) return;
     this.#startRebuild();
@@ -414,6 +427,7 @@ export class ShardKeeper {
       running: this.#running?.plan.name ?? this.#occupant?.name ?? null,
       rebuild:
         rebuilding === null ? null : { nodeId: rebuilding.nodeId, sinceMs: rebuilding.sinceMs, ...rebuilding.progress },
+      shortage: shortageOf(this.#world, this.#shard()),
       needs,
       changes: this.#changes,
     };

@@ -19,15 +19,16 @@ export type Taking =
   /** Not this time; to be tried again. */
   | { readonly kind: 'again'; readonly why: string }
   /** Not without a person. */
-  | { readonly kind: 'refused'; readonly why: string }
+  | { readonly kind: 'refused'; readonly why: string; readonly isForeign?: true }
   | { readonly kind: 'superseded'; readonly term: number };
 
 const LIMIT_MS = 1000;
 
-export function* takeOver(world: World, target: Target): Procedure<Taking> {
+/** `mayBeForeign`: also where it holds data that was never of this cluster, which a person gives up. */
+export function* takeOver(world: World, target: Target, mayBeForeign = false): Procedure<Taking> {
   let outcome = yield* createThenList(world, target);
   if (!outcome.ok && outcome.why === 'denied') {
-    const refused = yield* makeAdmin(world, target);
+    const refused = yield* makeAdmin(world, target, mayBeForeign);
     if (refused !== null) return refused;
     outcome = yield* createThenList(world, target);
   }
@@ -79,7 +80,7 @@ export function usersCalledFor(world: World, { nodeId, runId }: Target): string[
 }
 
 /** Enters an incarnation that has no admin yet as the settings say, looks whose it is, and makes the admin. */
-function* makeAdmin(world: World, target: Target): Procedure<Taking | null> {
+function* makeAdmin(world: World, target: Target, mayBeForeign: boolean): Procedure<Taking | null> {
   const seen = yield* call(target, [['ACL', 'USERS'], readMark, ['CLIENT', 'LIST']], LIMIT_MS, 'access');
   if (!seen.ok && seen.why === 'denied') {
     return {
@@ -105,8 +106,10 @@ function* makeAdmin(world: World, target: Target): Procedure<Taking | null> {
       why: `it has a ${ADMIN_USER} with another password: it belongs to another cluster, or the secret was changed`,
     };
   }
-  const why = strangerThan(world, target, mark, clients) ?? foreignData(world, target, mark);
+  const why = strangerThan(world, target, mark, clients);
   if (why !== null) return { kind: 'refused', why };
+  const foreign = mayBeForeign ? null : foreignData(world, target, mark);
+  if (foreign !== null) return { kind: 'refused', why: foreign, isForeign: true };
   const made = yield* call(target, [createAdmin(world.topology.cluster, world.credentials)], LIMIT_MS, 'access');
   const failure = failureOf(made);
   return failure === null ? null : { kind: 'again', why: failure };
@@ -140,5 +143,6 @@ function foreignData(world: World, target: Target, mark: Mark | null): string | 
   const shard = world.topology.shards.find(one => one.nodes.includes(target.nodeId));
   const isUnformed = shard !== undefined && nodeOf(world, shard.primary).runId === null;
   if (isUnformed) return null;
-  return `it holds ${report.keys} keys that are not of this cluster, which becoming a copy would discard: empty it, or correct its address`;
+  const empty = shard === undefined ? `empty it (ringside node empty ${target.nodeId})` : 'empty it';
+  return `it holds ${report.keys} keys that are not of this cluster, which becoming a copy would discard: ${empty}, or correct its address`;
 }

@@ -1,9 +1,20 @@
 import { type CurrentPortion, type Portion, PortionKeys } from '../../topology/move.ts';
+import type { PortionSize } from './inspect-giver.ts';
 import type { FoundKey, LargeKeys } from './large-keys.ts';
 import type { MovePace } from './move-pace.ts';
 import { note, type Procedure, rest } from './procedure.ts';
-import { type Bond, bind, isSameHome, moveOf, type Pulled, pullKeys, type Side, sideNow } from './pull-keys.ts';
-import { databasesOf, type Page, scanPage, scanSetPage, sizesOf } from './scan-keys.ts';
+import {
+  type Bond,
+  bind,
+  isSameHome,
+  moveOf,
+  type Pulled,
+  pullKeys,
+  type ReadBounds,
+  type Side,
+  sideNow,
+} from './pull-keys.ts';
+import { databasesOf, type Page, scanPage, scanSetPage } from './scan-keys.ts';
 import type { World } from './world.ts';
 
 /**
@@ -37,7 +48,7 @@ export interface WalkTools {
 }
 
 const PAGE_KEYS = 1000;
-/** Values of no more than so many bytes go in one batch, unless a single one is larger. */
+/** Keys that take no more memory than this go in one batch, unless a single one takes more. */
 const BATCH_BYTES = 1024 * 1024;
 const LIMIT_MS = 1000;
 /** A large value may take its time; what is slower than this is not to be expected. */
@@ -46,13 +57,17 @@ const SLOWEST_BYTES_PER_MS = 20_000;
 const PATIENCE_MS = 5000;
 const RETRY_MS = 20;
 
-/** `known`: large keys that were found before; they go first, one at a time. */
-export function* walkPortion(world: World, tools: WalkTools, known: readonly FoundKey[]): Procedure<Walked> {
+/**
+ * `size`: what was found when all keys of the giver were looked through. Its large keys go first, one at a time, then those
+ * that it names: so that most walks find nothing any more, and one is enough. Its names are used up.
+ */
+export function* walkPortion(world: World, tools: WalkTools, size: PortionSize | undefined): Procedure<Walked> {
   const bond = bind(world);
   if (typeof bond === 'string') return { kind: 'again', why: bond };
   tools.pace.begin();
   const walk = new Walk(world, tools, bond);
-  const first = (yield* walk.pullLarge(known)) ?? (yield* walk.goThroughSet());
+  const known = (yield* walk.pullLarge(size?.large ?? [])) ?? (yield* walk.pullNamed(size?.names ?? new Map()));
+  const first = known ?? (yield* walk.goThroughSet());
   if (first !== null) return first;
   for (;;) {
     const found = yield* walk.goThroughKeys();
@@ -68,7 +83,13 @@ export function keysOfPortion(world: World): (key: string, database: number) => 
   const keys = new PortionKeys(world.topology, move, move.portions[index] as Portion);
   const pulledSet = (number: number): string => world.credentials.pulledSet(number);
   const own = [set, thereSet].flatMap(number => (number === null ? [] : [pulledSet(number)]));
-  return (key, database) => !(database === 0 && own.includes(key)) && keys.has(Buffer.from(key, 'latin1'));
+  const short = Buffer.alloc(256);
+  return (key, database) => {
+    if (database === 0 && own.includes(key)) return false;
+    // Walks look at each key of a node several times: no buffer for each.
+    if (key.length > short.length) return keys.has(Buffer.from(key, 'latin1'), key.length);
+    return keys.has(short, short.write(key, 'latin1'));
+  };
 }
 
 class Walk {
@@ -90,6 +111,18 @@ class Walk {
     for (const one of [...known].sort((a, b) => b.bytes - a.bytes)) {
       const ended = yield* this.#pullOne(one);
       if (ended !== null) return ended;
+    }
+    return null;
+  }
+
+  /** Null: they are all with the taker, and `names` is empty. */
+  *pullNamed(names: Map<number, string[]>): Procedure<Walked | null> {
+    for (const [database, keys] of names) {
+      while (keys.length > 0) {
+        const ended = yield* this.#pullPage(database, keys.splice(-PAGE_KEYS));
+        if (ended !== null) return ended;
+      }
+      names.delete(database);
     }
     return null;
   }
@@ -131,8 +164,10 @@ class Walk {
         const changed = this.#whyChanged();
         if (changed !== null) return changed;
         yield* this.#tools.pace.next(this.#world, target);
+        const beganMs = this.#world.nowMs;
         const page: Page | string = yield* scanPage(target, database, cursor, PAGE_KEYS);
         if (typeof page === 'string') return { kind: 'again', why: page };
+        this.#tools.pace.noteWork(this.#world, beganMs);
         cursor = page.cursor;
         const keys = page.keys.filter(key => this.#has(key, database));
         found += keys.length;
@@ -146,39 +181,24 @@ class Walk {
   *#pullPage(database: number, keys: readonly string[]): Procedure<Walked | null> {
     const { pace } = this.#tools;
     const { bigKeyBytes } = this.#world.settings.move;
-    for (let from = 0; from < keys.length; ) {
-      const some = keys.slice(from, from + pace.batchKeys(this.#world));
-      const sizes = yield* sizesOf(this.#first.giver.target, database, some);
-      if (typeof sizes === 'string') return { kind: 'again', why: sizes };
-      const batch = fitting(some, sizes);
-      from += batch.length;
-      const large = batch.flatMap((key, i) => {
-        const bytes = sizes[i] ?? 0;
-        return bytes > bigKeyBytes ? [{ database, key, bytes }] : [];
-      });
-      const others = batch.filter(key => !large.some(one => one.key === key));
-      const left = others.length === 0 ? [] : yield* this.#pullBatch(database, others);
-      if (!isList(left)) return left;
-      // They have grown since they were looked at: on the giver nobody writes them, so that is a matter of its estimate.
-      for (const one of [...large, ...left.map(key => ({ database, key, bytes: bigKeyBytes + 1 }))]) {
-        const ended = yield* this.#pullOne(one);
+    const most = { ofKey: bigKeyBytes, ofAll: BATCH_BYTES };
+    const left = [...keys].reverse();
+    while (left.length > 0) {
+      yield* pace.next(this.#world, this.#first.giver.target);
+      const batch = left.splice(-pace.batchKeys(this.#world)).reverse();
+      const beganMs = this.#world.nowMs;
+      const pulled = yield* this.#pull(database, batch, most, LIMIT_MS);
+      if (pulled.kind !== 'pulled') return pulled;
+      pace.noteMoved(this.#world, batch.length - pulled.left.length, beganMs);
+      pace.noteGiver(this.#world, pulled.readMs);
+      this.#count(pulled.keys, pulled.bytes);
+      for (const { key, bytes } of pulled.large) {
+        const ended = yield* this.#pullOne({ database, key, bytes });
         if (ended !== null) return ended;
       }
+      left.push(...[...pulled.left].reverse());
     }
     return null;
-  }
-
-  /** Returns those that are too large for a batch. */
-  *#pullBatch(database: number, keys: readonly string[]): Procedure<readonly string[] | Walked> {
-    const { pace } = this.#tools;
-    yield* pace.next(this.#world, this.#first.giver.target);
-    const beganMs = this.#world.nowMs;
-    const pulled = yield* this.#pull(database, keys, this.#world.settings.move.bigKeyBytes, LIMIT_MS);
-    if (pulled.kind !== 'pulled') return pulled;
-    pace.noteMoved(this.#world, keys.length, beganMs);
-    pace.noteGiver(this.#world, pulled.readMs);
-    this.#count(pulled.keys, pulled.bytes);
-    return pulled.large;
   }
 
   *#pullOne(one: FoundKey): Procedure<Walked | null> {
@@ -196,7 +216,7 @@ class Walk {
     yield* pace.next(this.#world, giver.target);
     const beganMs = this.#world.nowMs;
     const limitMs = LIMIT_MS + one.bytes / SLOWEST_BYTES_PER_MS;
-    const pulled = yield* this.#pull(one.database, [one.key], 0, limitMs);
+    const pulled = yield* this.#pull(one.database, [one.key], { ofKey: 0, ofAll: 0 }, limitMs);
     if (pulled.kind !== 'pulled') return pulled;
     pace.noteMoved(this.#world, 1, beganMs);
     this.#count(pulled.keys, pulled.bytes);
@@ -208,7 +228,7 @@ class Walk {
   *#pull(
     database: number,
     keys: readonly string[],
-    mostBytes: number,
+    most: ReadBounds,
     limitMs: number,
   ): Procedure<(Pulled & { kind: 'pulled' }) | Walked> {
     const { moved } = this.#tools;
@@ -219,7 +239,7 @@ class Walk {
       const bond = bind(this.#world);
       if (typeof bond === 'string') moved.trouble = bond;
       else {
-        const pulled = yield* pullKeys(this.#world, bond, database, keys, mostBytes, limitMs);
+        const pulled = yield* pullKeys(this.#world, bond, database, keys, most, limitMs);
         moved.trouble = pulled.kind === 'again' ? pulled.why : null;
         if (pulled.kind !== 'again') return pulled;
       }
@@ -242,18 +262,4 @@ class Walk {
     moved.keysOfPortion += keys;
     moved.bytes += bytes;
   }
-}
-
-function isList(left: readonly string[] | Walked): left is readonly string[] {
-  return Array.isArray(left);
-}
-
-/** As many of the first as fit into one batch; at least one. */
-function fitting(keys: readonly string[], sizes: readonly number[]): readonly string[] {
-  let bytes = 0;
-  for (let i = 0; i < keys.length; i++) {
-    bytes += sizes[i] ?? 0;
-    if (i > 0 && bytes > BATCH_BYTES) return keys.slice(0, i);
-  }
-  return keys;
 }

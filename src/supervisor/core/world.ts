@@ -15,6 +15,8 @@ export interface World {
   /** Since when this leader has been awake, and has heard of somebody: what it has not seen before proves nothing. */
   readonly trustedSinceMs: number;
   node(id: string): NodeView;
+  /** What it holds is just being discarded by order: meanwhile it is made a member of nothing. */
+  isEmptying(id: string): boolean;
   /** The command that raises a shard's mark on its primary; each call raises it further. */
   raiseMark(shard: string, epoch: number): string[];
 }
@@ -31,6 +33,8 @@ export interface NodeView {
   /** When that was; -1: never. */
   readonly readySinceMs: number;
   readonly needs: string | null;
+  /** It was not taken over for the one reason that it holds data which was never of this cluster. */
+  readonly isForeign: boolean;
 }
 
 /** A node that this term has taken over (R7) and found fit (R0). */

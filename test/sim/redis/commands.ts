@@ -22,7 +22,9 @@ export function commandOf(process: RedisProcess, connection: ServerConnection, a
   const refusal = refusalOf(process, connection, name, args[1] ?? '');
   if (refusal !== null) return error(refusal);
   if (process.isPaused && isWrite(name, args[1])) return 'postpone';
-  return handler(process, connection, args);
+  if (connection.queued === null || name === 'EXEC') return handler(process, connection, args);
+  connection.queued.push(args);
+  return { reply: 'QUEUED' };
 }
 
 function refusalOf(process: RedisProcess, connection: ServerConnection, name: string, word: string): string | null {
@@ -44,7 +46,8 @@ const AT_ANY_TIME = new Set(['INFO', 'ACL', 'CONFIG', 'CLIENT', 'AUTH', 'SHUTDOW
 
 function isWrite(name: string, sub = ''): boolean {
   if (isKeyspaceWrite(name, sub)) return true;
-  return name === 'RPUSH' || name === 'SPUBLISH' || (name === 'FUNCTION' && /^(LOAD|RESTORE|DELETE)$/i.test(sub));
+  const isOfFunctions = name === 'FUNCTION' && /^(LOAD|RESTORE|DELETE|FLUSH)$/i.test(sub);
+  return name === 'RPUSH' || name === 'SPUBLISH' || name === 'FLUSHALL' || isOfFunctions;
 }
 
 const HANDLERS: Readonly<Record<string, Handler>> = {
@@ -104,6 +107,27 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
   PING: () => ({ reply: 'PONG' }),
   DBSIZE: process => ({ reply: process.data.keys }),
   MODULE: () => ({ reply: [] }),
+  FLUSHALL: (process, connection, args) => {
+    process.flush();
+    connection.writtenTo = process.write(args);
+    return OK;
+  },
+  SAVE: process => {
+    process.onSave();
+    return OK;
+  },
+  MULTI: (_process, connection) => {
+    connection.queued = [];
+    return OK;
+  },
+  EXEC: (process, connection) => {
+    const block = connection.queued ?? [];
+    connection.queued = null;
+    const replies = block.map(
+      words => HANDLERS[(words[0] ?? '').toUpperCase()]?.(process, connection, words) ?? 'none',
+    );
+    return { reply: replies.map(answer => (typeof answer === 'string' ? null : answer.reply)) };
+  },
   COMMAND: (_process, _connection, [, sub = '']) => {
     return { reply: sub.toUpperCase() === 'COUNT' ? 240 : ['get', 'set', 'rpush', 'lrange', 'spublish', 'wait'] };
   },
@@ -262,6 +286,11 @@ function functions(process: RedisProcess, connection: ServerConnection, args: re
     }
     case 'DELETE': {
       process.data.libraries.delete(words[0] as string);
+      connection.writtenTo = process.write(args);
+      return OK;
+    }
+    case 'FLUSH': {
+      process.data.libraries.clear();
       connection.writtenTo = process.write(args);
       return OK;
     }

@@ -11,6 +11,8 @@ export class ServerConnection {
   /** Commands behind one that blocks. */
   readonly behind: (readonly string[])[] = [];
   wait: Wait | null = null;
+  /** Commands of a transaction that is not executed yet; null: there is none. */
+  queued: (readonly string[])[] | null = null;
   /** Holds a write back while the node is paused. */
   postponed = false;
   replica: ReplicaState | null = null;

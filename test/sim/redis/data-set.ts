@@ -30,8 +30,17 @@ export class DataSet {
     const [name = '', ...words] = command;
     if (name === 'RPUSH') this.append(words[0] as string, words[1] as string);
     else if (name === 'CHANGES') for (const change of JSON.parse(words[0] as string) as Change[]) this.change(change);
+    else if (name === 'FLUSHALL') this.flush();
+    else if (name === 'FUNCTION' && words[0] === 'FLUSH') this.libraries.clear();
     else if (name === 'FUNCTION' && words[0] === 'DELETE') this.libraries.delete(words[1] as string);
     else if (name === 'FUNCTION') this.load(words.at(-1) as string);
+  }
+
+  /** All keys; libraries stay. */
+  flush(): void {
+    this.lists.clear();
+    this.sets.clear();
+    this.writes.clear();
   }
 
   /** Applies what one command or script does to keys, all at once. */

@@ -41,6 +41,7 @@ export class SimNode {
       runId: runIdKept ? (this.process?.runId ?? null) : null,
       saved: withFile ? this.#saved : null,
     });
+    this.process.onSave = () => this.save();
     const has = this.process.data.writes.size;
     this.process.tell(
       `starts as ${this.process.runId.slice(0, 6)}${has > 0 ? ` with ${has} writes from its file` : ''}`,

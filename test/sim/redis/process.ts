@@ -106,6 +106,16 @@ export class RedisProcess {
     this.onEmptied();
   }
 
+  /** All keys go, by order. */
+  flush(): void {
+    this.data.flush();
+    this.tell('is flushed');
+    this.onEmptied();
+  }
+
+  /** Writes the file that a later start may read. */
+  onSave: () => void = () => {};
+
   /** For whoever watches what is lost. */
   onEmptied: () => void = () => {};
 

@@ -428,3 +428,36 @@ test('what is wanted is kept where the settings do not name the shard', () => {
   story.until(() => isFree(story, 'n2'));
   expect(story.shard).toMatchObject({ nodes: ['n1', 'n3', 'n4'] });
 });
+
+test('a copy that was made while its node was taken out of the shard is not joined after all', () => {
+  const story = healthy(1);
+  story.tell('n3 is drained, and kept when the copy on n4 is nearly there; n4 answers late');
+  drain(story, 'n3');
+  story.until(() => story.lines.some(line => line.includes('n4 copies from')));
+  story.node('n4').slowMs = 150;
+  expect(order(story, { kind: 'undrain', node: 'n3' }).accepted).toBe(true);
+  keepingCopies(story, 3, () => isQuiet(story));
+  const quietMs = story.nowMs;
+  story.until(() => {
+    const { primary, inSync, joining, nodes } = story.shard;
+    const outsiders = [primary, ...inSync, joining].filter(id => id !== null && !nodes.includes(id));
+    expect(outsiders, story.lines.join('\n')).toEqual([]);
+    return story.nowMs > quietMs + 2000;
+  });
+  expect(story.shard.nodes).toEqual(['n1', 'n2', 'n3']);
+  expectSound(story);
+});
+
+test('a primary that was out of reach while it was replaced lets no proxy in when it is back as a spare', () => {
+  const story = healthy(1);
+  const { engine } = story;
+  engine.order({ kind: 'switchover', shard: 's1', to: 'n2' }, story.nowMs);
+  story.until(() => story.shard.primary === 'n2' && isQuiet(story));
+  story.tell('n2, which was a replica before, is out of reach for long');
+  story.node('n2').isHidden = true;
+  story.until(() => !story.shard.nodes.includes('n2') && isQuiet(story));
+  story.node('n2').isHidden = false;
+  const backMs = story.nowMs;
+  story.until(() => story.nowMs > backMs + 1000);
+  expectSound(story);
+});

@@ -9,13 +9,16 @@ import type { World } from '../../../src/supervisor/core/world.ts';
 class Bench {
   nowMs = 0;
   plainMs = 1;
+  workPercent = 100;
   readonly pace = new MovePace();
   readonly #world: World;
 
   constructor(keysPerSecond: number) {
     const bench = this;
     const parts = {
-      settings: { move: { keysPerSecond, addedLatencyMs: 5 } },
+      get settings() {
+        return { move: { keysPerSecond, addedLatencyMs: 5, workPercent: bench.workPercent } };
+      },
       topology: { move: null },
       get nowMs() {
         return bench.nowMs;
@@ -66,6 +69,19 @@ describe('the pace of a move', () => {
     expect(pace).toBeLessThanOrEqual(bound);
     expect(pace).toBeGreaterThan(bound * 0.8);
     expect(bench.told).toBeLessThanOrEqual(bound * 1.2);
+  });
+
+  test.each([100, 25, 1])('leaves nodes to clients but for %d percent of the time', workPercent => {
+    const bench = new Bench(1_000_000);
+    bench.workPercent = workPercent;
+    bench.plainMs = 4;
+    // Four milliseconds a batch, whatever its size: the bound on added latency has no part in it.
+    const beganMs = bench.nowMs;
+    bench.run(200, () => 4);
+    const busyPercent = (200 * 4 * 100) / (bench.nowMs - beganMs);
+    expect(busyPercent).toBeLessThanOrEqual(workPercent);
+    // Questions that cost the giver nothing are asked meanwhile.
+    expect(busyPercent).toBeGreaterThan(workPercent * 0.7);
   });
 
   test('gives way where the giver answers later than it may, and comes back', () => {

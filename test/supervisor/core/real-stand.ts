@@ -35,7 +35,14 @@ export const CLUSTER = 'real';
 export const TEST_SETTINGS: EngineSettings = {
   detect: { everyMs: 100, crashedMs: 200, hungMs: 1500 },
   rebuild: { parallel: 1, maxLagBytes: 65536 },
-  move: { keysPerSecond: 20_000, portionKeys: 1000, bigKeyBytes: 1_000_000, stallMs: 100, addedLatencyMs: 5 },
+  move: {
+    keysPerSecond: 20_000,
+    workPercent: 50,
+    portionKeys: 1000,
+    bigKeyBytes: 1_000_000,
+    stallMs: 100,
+    addedLatencyMs: 5,
+  },
   nodeSettings: {},
   keepDefaultUser: false,
   inspectUser: true,

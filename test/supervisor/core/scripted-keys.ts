@@ -82,22 +82,26 @@ export class ScriptedKeys {
   #eval(script: string, keys: readonly string[], args: readonly string[]): readonly [Reply, boolean] {
     const database = Number(args[0]);
     if (script === SIZE_KEYS) return [keys.map(key => sizeOf(this.get(database, key))), false];
-    if (script === READ_KEYS) return [this.#read(database, keys, Number(args[1])), false];
+    if (script === READ_KEYS) return [this.#read(database, keys, Number(args[1]), Number(args[2])), false];
     if (script === PUT_KEYS) return [this.#put(database, keys, args.slice(1)), true];
     if (script !== DROP_KEYS) return [{ error: 'ERR a script that nobody knows' }, false];
     for (const key of keys) this.databases.get(database)?.delete(key);
     return [keys.length, true];
   }
 
-  #read(database: number, [there = '', ...keys]: readonly string[], most: number): Reply {
+  #read(database: number, [there = '', ...keys]: readonly string[], most: number, room: number): Reply {
     const pulled = this.sets.get(there);
     if (there !== '' && pulled?.has('') !== true) return null;
+    let left = room;
     return keys.flatMap((key): Reply[] => {
       if (there !== '' && pulled?.has(`${database}:${key}`) !== true) return [null, -4];
       const value = this.get(database, key);
       if (value === null) return [null, -2];
       const size = sizeOf(value) ?? 0;
-      return most > 0 && size > most ? [size, -3] : [value, -1];
+      if (most > 0 && size > most) return [size, -3];
+      if (room > 0 && size > left && left < room) return [null, -5];
+      left -= size;
+      return [value, -1];
     });
   }
 

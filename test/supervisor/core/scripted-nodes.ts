@@ -31,6 +31,8 @@ export class ScriptedNode {
   /** Libraries of functions other than the mark, by name. */
   functions = new Map<string, string>();
   mark: string | null = null;
+  /** What a dump on its disk was last made of; null: none was. */
+  saved: { readonly keys: number; readonly mark: string | null } | null = null;
   /** User → whether its door is open. */
   users = new Map<string, boolean>([['default', false]]);
   settings = new Map<string, string>([['databases', '16']]);
@@ -118,7 +120,25 @@ export class ScriptedNode {
     if (runId !== this.runId) return { ok: false, why: 'stranger', text: `${this.runId} answers` };
     const isShut = this.users.get('default') === undefined || this.settings.get('default') === `off ${this.life}`;
     if (as === 'default' ? isShut : !this.users.has(as)) return { ok: false, why: 'denied', text: 'WRONGPASS' };
-    return { ok: true, replies: commands.map(words => this.#run(words, nowMs)) };
+    return { ok: true, replies: this.#runAll(commands, nowMs) };
+  }
+
+  #runAll(commands: readonly (readonly string[])[], nowMs: number): Reply[] {
+    let queued: (readonly string[])[] | null = null;
+    return commands.map(words => {
+      if (words[0] === 'MULTI') {
+        queued = [];
+        return 'OK';
+      }
+      if (queued === null) return this.#run(words, nowMs);
+      if (words[0] !== 'EXEC') {
+        queued.push(words);
+        return 'QUEUED';
+      }
+      const block = queued;
+      queued = null;
+      return block.map(one => this.#run(one, nowMs));
+    });
   }
 
   #run(words: readonly string[], nowMs: number): Reply {
@@ -137,6 +157,17 @@ export class ScriptedNode {
     }
     if (name === 'ROLE') return [this.role];
     if (name === 'WAIT') return this.#links().filter(one => !one.isDeaf).length;
+    if (name === 'SAVE') {
+      this.saved = { keys: this.keys, mark: this.mark };
+      return 'OK';
+    }
+    if (name === 'FLUSHALL') {
+      if (this.role === 'slave') return { error: "READONLY You can't write" };
+      this.keys = 0;
+      this.data.clear();
+      this.feed(10);
+      return 'OK';
+    }
     const answer = this.data.run(words);
     if (answer !== undefined) {
       const [reply, isWrite] = answer;
@@ -211,6 +242,13 @@ export class ScriptedNode {
       const libraries = words.includes('LIBRARYNAME') ? [] : [...this.functions];
       const all = [...(this.mark === null ? [] : [['ringside_mark', this.mark]]), ...libraries];
       return all.map(([library = '', code = '']) => ['library_name', library, 'library_code', code]);
+    }
+    if (what === 'FLUSH') {
+      if (this.role === 'slave') return { error: "READONLY You can't write" };
+      this.mark = null;
+      this.functions.clear();
+      this.feed(10);
+      return 'OK';
     }
     const code = words.at(-1) ?? '';
     const library = /^#!lua name=(\w+)/.exec(code)?.[1] ?? '';
