@@ -11,7 +11,10 @@ import { acquireRequest, Failure, type Request } from '../../src/upstream/reques
 import { type SendOptions, Sent, until } from '../upstream/lane-stand.ts';
 import { type Link, ScriptedNode } from '../upstream/scripted-node.ts';
 
-/** A primary that counts its offset, and answers WAIT when and as the test says. */
+/**
+ * A primary that counts its offset, and answers WAIT when and as the test says: the last one of a barrier, since the first
+ * one always comes back too early here, with none.
+ */
 export class ScriptedPrimary {
   readonly node: ScriptedNode;
   readonly name: string;
@@ -25,6 +28,8 @@ export class ScriptedPrimary {
   /** Commands other than barriers, in the order in which they came. */
   readonly heard: string[] = [];
   readonly waits: { readonly link: Link; readonly words: string }[] = [];
+  /** Where a word was published, and no WAIT has come since. */
+  readonly #worded = new Set<Link>();
   /** Replies to other commands; null: none. */
   reply: (words: string[]) => string | null = words => (words[0] === 'GET' ? '$1\r\nv\r\n' : '+OK\r\n');
 
@@ -64,10 +69,12 @@ export class ScriptedPrimary {
   #answer(words: string[], link: Link): string | null {
     if (this.frozen) return null;
     if (words[0] === 'SPUBLISH') {
+      this.#worded.add(link);
       if (this.refusal === null) this.offset += 10;
       return this.refusal ?? ':0\r\n';
     }
     if (words[0] === 'ROLE') return `*3\r\n$6\r\nmaster\r\n:${this.offset}\r\n*0\r\n`;
+    if (words[0] === 'WAIT' && this.#worded.delete(link)) return ':0\r\n';
     if (words[0] === 'WAIT') {
       if (this.count !== null) return `:${this.count}\r\n`;
       this.waits.push({ link, words: words.join(' ') });
