@@ -50,12 +50,6 @@ export class Moving implements PullHost, PullLinkOwner, Flushable {
   readonly #proxy: Proxy;
   readonly #set: number;
   readonly #known: ByteSet;
-  /**
-   * Keys that the taker's primary was seen to have, pulled by somebody else. Whether its copies have them was not waited
-   * for, so this holds for these primaries alone and is not taken over by another `Moving`.
-   */
-  #seen = new ByteSet(MOST_KNOWN_BYTES);
-  #seenUnder: Proxy['rules'];
   /** Of the keys that were asked for lately, the part that somebody else had pulled before. */
   #thereShare = 0;
   /** By `pulledMember`, in latin1: all that somebody waits for. */
@@ -87,7 +81,6 @@ export class Moving implements PullHost, PullLinkOwner, Flushable {
     this.binding = bindingOf(topology);
     this.#proxy = proxy;
     this.#set = current.set;
-    this.#seenUnder = proxy.rules;
     this.#known = before !== null && before.#set === this.#set ? before.#known : new ByteSet(MOST_KNOWN_BYTES);
     this.#backoff = new Backoff(REST_MS, 1000, new Random((proxy.random() * 2 ** 32) >>> 0));
   }
@@ -112,9 +105,7 @@ export class Moving implements PullHost, PullLinkOwner, Flushable {
 
   /** Whether a key of the portion may be used, on the taker: it is known to have arrived. */
   has(database: number, bytes: Uint8Array, start: number, length: number): boolean {
-    if (this.phase !== 'moving') return false;
-    if (this.#known.has(database, bytes, start, length)) return true;
-    return this.#seenUnder === this.#proxy.rules && this.#seen.has(database, bytes, start, length);
+    return this.phase === 'moving' && this.#known.has(database, bytes, start, length);
   }
 
   /** Pulls a key of the portion, once however many want it, and tells the waiter. */
@@ -166,10 +157,6 @@ export class Moving implements PullHost, PullLinkOwner, Flushable {
     return this.#thereShare > WORTH_LOOKING;
   }
 
-  get readsCopies(): boolean {
-    return this.#proxy.rules.readsCopies;
-  }
-
   noteThere(there: number, asked: number): void {
     this.#thereShare += (there / asked - this.#thereShare) * Math.min(1, asked / RECENT_KEYS);
   }
@@ -177,10 +164,9 @@ export class Moving implements PullHost, PullLinkOwner, Flushable {
   onThere(pulls: readonly Pull[]): void {
     const { moving } = this.#proxy.metrics;
     this.problem = '';
-    this.#forgetOldLooks();
     for (const { database, key } of pulls) {
       moving.there += 1;
-      this.#seen.add(database, key, 0, key.length);
+      this.#known.add(database, key, 0, key.length);
     }
     for (const pull of pulls) this.#finish(pull, '');
   }
@@ -299,13 +285,6 @@ export class Moving implements PullHost, PullLinkOwner, Flushable {
       waiter.left -= 1;
       if (waiter.left === 0 || problem !== '') waiter.onArrived(problem);
     }
-  }
-
-  /** Under other rules, copies may be read from that were not waited for. */
-  #forgetOldLooks(): void {
-    if (this.#seenUnder === this.#proxy.rules) return;
-    this.#seenUnder = this.#proxy.rules;
-    this.#seen = new ByteSet(MOST_KNOWN_BYTES);
   }
 
   #forget(pull: Pull): void {

@@ -11,10 +11,10 @@ import { PlainCall, Script, ScriptCall, type Sendable, type Word } from './pull-
  *
  *   giver                     READ ──► values and expiries                                      ┌─► DROP ──► pulled
  *   taker   (LOOK ──► absent) ─┘                └─► PUT ──► every in-sync copy of it has that ──┘
- *             └─► there: somebody else has pulled it
+ *             └─► there, and every in-sync copy of it has that: somebody else has pulled it
  *
  * While others, the supervisor's walk first of all, have pulled a good part of what is wanted, the taker is asked for that
- * before anything else: it costs one reading there, in the place of three scripts.
+ * before anything else: it costs one strict reading there, in the place of three scripts.
  *
  * A key that cannot go on with the others leaves the batch: it has no room in it, is too large, or the taker refuses it.
  * Whatever fails before the taker's copies have the keys leaves the giver's as they are, and all that are still in the
@@ -51,8 +51,8 @@ export class PullBatch implements ReplyReceiver {
     const words = ['SMISMEMBER', host.setName, PULLED_FIRST];
     for (const { name } of this.#pulls) words.push(name);
     const request = acquireRequest(this, null, false, host.nowMs);
-    // Copies that clients read from must have the key before it is read there.
-    request.confirm = host.readsCopies ? 1 : 0;
+    // As after a put of our own: whatever becomes the primary must have them, for what clients send now may be sent there.
+    request.confirm = 1;
     request.fixed = true;
     this.#step = 'look';
     host.sendToTaker(request, new PlainCall(words));
@@ -189,8 +189,6 @@ export interface PullHost {
   readonly bigKeyBytes: number;
   /** Whether the taker is to be asked first what it has. */
   readonly looksFirst: boolean;
-  /** Whether clients may be read to from copies. */
-  readonly readsCopies: boolean;
   /** Sends it to the taker; there may be no room: then the request fails. */
   sendToTaker(request: Request, call: Sendable): void;
   /** So many of so many keys had been pulled by somebody else before. */
