@@ -71,6 +71,8 @@ class Stub implements HttpSource {
   wishes: { node: string; wish: EmptyWish }[] = [];
   /** Of node x. */
   emptying: EmptyingStatus | null = null;
+  /** What comes of emptying, some time after it was ordered. */
+  emptied: EmptyingStatus = { step: 'empty', why: '' };
 
   constructor(port: number) {
     this.url = `http://127.0.0.1:${port}`;
@@ -110,7 +112,12 @@ class Stub implements HttpSource {
     if (!this.isLeading) return null;
     this.wishes.push({ node, wish });
     if (!this.accepts) return { accepted: false, text: 'it is a member of s1' };
-    if (wish.confirmed !== null) this.emptying = { step: 'empties', why: 'begun' };
+    if (wish.confirmed !== null) {
+      this.emptying = { step: 'empties', why: 'begun' };
+      setTimeout(() => {
+        this.emptying = this.emptied;
+      }, 100);
+    }
     return { accepted: true, text: 'it is a spare', holds: this.holds };
   }
 
@@ -571,9 +578,7 @@ describe('commands', () => {
 
     test('orders what was shown, and ends when that is done', async () => {
       leader.holds = held;
-      setTimeout(() => {
-        leader.emptying = { step: 'empty', why: '20001 keys are gone' };
-      }, 100);
+      leader.emptied = { step: 'empty', why: '20001 keys are gone' };
       expect(await emptyNode('x', { config, yes: true, acceptLoss: true })).toBe(0);
       expect(out).toMatch(/x is empty: 20001 keys are gone\n$/);
       const confirmed = { runId: 'run-x', keys: 20_001 };
@@ -591,9 +596,7 @@ describe('commands', () => {
         message: 'it is a member of s1',
       });
       leader.accepts = true;
-      setTimeout(() => {
-        leader.emptying = { step: 'kept', why: 'it was restarted' };
-      }, 100);
+      leader.emptied = { step: 'kept', why: 'it was restarted' };
       await expect(emptyNode('x', { config, yes: true })).rejects.toMatchObject({
         status: 1,
         message: 'x was not emptied: it was restarted',
