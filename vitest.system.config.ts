@@ -8,7 +8,8 @@ import { longestFirst } from './test/support/longest-first.ts';
 const ALONE = [
   'test/system/moves/**/*.test.ts',
   'test/system/nodes/**/*.test.ts',
-  'test/system/safety/{bad-days,partitions,safety}.test.ts',
+  'test/system/safety/{bad-days,network,partitions,safety}.test.ts',
+  'test/system/migration/**/*.test.ts',
   'test/system/supervisors.test.ts',
   'test/system/faults/limits.test.ts',
   'test/system/clients/redis-benchmark.test.ts',
